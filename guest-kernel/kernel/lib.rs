@@ -1,0 +1,3 @@
+//! The guest kernel.
+
+#![cfg_attr(not(test), no_std)]

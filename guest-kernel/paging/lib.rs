@@ -1,0 +1,6 @@
+//! What both pagers share. The guest kernel, the host pager and the offline replay run the same
+//! replacement policies, on different frames.
+
+#![cfg_attr(not(test), no_std)]
+
+pub mod policy;

@@ -1,0 +1,5 @@
+//! Merge sort.
+
+fn main() {
+    println!("sort");
+}

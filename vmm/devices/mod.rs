@@ -1,0 +1,1 @@
+//! Devices: the buses, the serial port, the exit port, virtio.

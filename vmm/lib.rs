@@ -1,0 +1,13 @@
+//! Bifold's host side: a minimal VMM on KVM that backs its guest's RAM with a pager of its own.
+//!
+//! Modules depend downwards only: `cli` -> `report` -> `machine` -> `pager`, `devices` -> `store`, `memory`;
+//! `measure` is below all.
+
+pub mod cli;
+pub mod devices;
+pub mod machine;
+pub mod measure;
+pub mod memory;
+pub mod pager;
+pub mod report;
+pub mod store;

@@ -1,0 +1,1 @@
+//! A VM: its vCPU, how it boots, where everything is.
