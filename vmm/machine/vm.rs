@@ -15,16 +15,22 @@ const KVM_PRIVATE: Gpa = Gpa(0xfffb_d000);
 #[derive(Debug, Error)]
 pub enum VmError {
     /// No /dev/kvm.
-    #[error("/dev/kvm does not exist: use a machine (or a VM with nested virtualisation) whose kernel has KVM, and load kvm_intel or kvm_amd")]
+    #[error(
+        "/dev/kvm does not exist: use a machine (or a VM with nested virtualisation) whose kernel has KVM, and load kvm_intel or kvm_amd"
+    )]
     NoKvm,
     /// No permission.
-    #[error("no permission to open /dev/kvm: join the group that owns it (often: usermod -aG kvm $USER) or run as root")]
+    #[error(
+        "no permission to open /dev/kvm: join the group that owns it (often: usermod -aG kvm $USER) or run as root"
+    )]
     Permission,
     /// Another error at opening.
     #[error("cannot open /dev/kvm: {0}; is another hypervisor using the CPU?")]
     Open(kvm_ioctls::Error),
     /// Not the API of Linux 2.6.22 and later.
-    #[error("/dev/kvm speaks API version {0}, this program needs {KVM_API_VERSION}: use a current Linux kernel")]
+    #[error(
+        "/dev/kvm speaks API version {0}, this program needs {KVM_API_VERSION}: use a current Linux kernel"
+    )]
     ApiVersion(i32),
     /// An extension is missing.
     #[error("this host's KVM lacks {0}: use a newer Linux kernel")]
