@@ -80,8 +80,6 @@ impl Vm {
     pub fn new(ram: GuestRam) -> Result<Self, VmError> {
         let kvm = open()?;
         let fd = kvm.create_vm().during("create a VM")?;
-        fd.set_tss_address(KVM_PRIVATE.0 as usize).during("set the TSS address")?;
-        fd.create_irq_chip().during("create the interrupt controllers")?;
         for (slot, region) in ram.regions().iter().enumerate() {
             let memory = kvm_userspace_memory_region {
                 slot: slot as u32,
@@ -94,6 +92,10 @@ impl Vm {
             // the ranges of `GuestRam` do not overlap, neither here nor in the guest.
             unsafe { fd.set_user_memory_region(memory) }.during("take the guest's RAM")?;
         }
+        // RAM first: after the interrupt controllers, whose creation starts grace periods, each memory slot
+        // waits for one (7 ms measured, against 0.05 ms).
+        fd.set_tss_address(KVM_PRIVATE.0 as usize).during("set the TSS address")?;
+        fd.create_irq_chip().during("create the interrupt controllers")?;
         let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).during("say what the CPU can do")?;
         Ok(Self { fd, cpuid, _ram: ram })
     }
