@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod program;
 mod run;
 
 use std::process::ExitCode;
