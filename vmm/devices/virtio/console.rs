@@ -15,6 +15,9 @@ use super::{Buffers, VirtioDevice, serve_chains};
 use crate::devices::guest_slices::GuestSlices;
 use crate::devices::outcome::{Ending, Outcome};
 
+#[cfg(test)]
+mod tests;
+
 /// The queue of buffers to receive into.
 pub(super) const RECEIVE: usize = 0;
 /// The queue of buffers to transmit.
