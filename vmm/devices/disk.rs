@@ -6,6 +6,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::guest_slices::GuestSlices;
+use crate::store::StoreError;
 
 /// Why a disk did not do as it was told. The guest sees an I/O error.
 #[derive(Debug, Error)]
@@ -21,6 +22,9 @@ pub enum DiskError {
         /// The host's answer.
         error: io::Error,
     },
+    /// The store could not.
+    #[error("swap disk: {0}; the guest gets an I/O error")]
+    Store(#[from] StoreError),
 }
 
 /// A disk of fixed size. Offsets are in bytes, and every range that it is given ends at [`Disk::size`] at the latest.

@@ -8,6 +8,7 @@ mod guest_log;
 mod guest_slices;
 mod outcome;
 mod serial;
+mod swap_disk;
 mod virtio;
 
 pub use bus::{Bus, BusDevice, BusError, SharedDevice};
@@ -17,4 +18,5 @@ pub use file_disk::{DiskFile, FileDisk, FileError, FileSpec, SpecError};
 pub use guest_log::GuestLog;
 pub use outcome::{Ending, Outcome};
 pub use serial::SerialPort;
+pub use swap_disk::SwapDisk;
 pub use virtio::{Block, Console, InputReader, Mmio, VirtioDevice};

@@ -45,7 +45,7 @@ impl FileDisk {
         let mut extents = Vec::with_capacity(files.len());
         for file in files {
             let start = next;
-            next += file.capacity();
+            next = next.saturating_add(file.capacity());
             extents.push(Extent { start, file });
         }
         let index = index::build(extents.iter().map(|extent| (extent.start, &extent.file)));
