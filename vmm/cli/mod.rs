@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand.
 
+mod limits;
+mod outcome;
 mod program;
 mod run;
 

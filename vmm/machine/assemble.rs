@@ -153,8 +153,8 @@ fn open_store(config: &Config) -> Result<Option<Arc<Store>>, StoreError> {
         Guest::Program(program) => program.swap.map_or(0, |swap| swap.pages()),
         Guest::Kernel(_) => 0,
     };
-    let pages = paged + swap;
-    let capacity = u32::try_from(pages).map_err(|_| StoreError::TooLarge(pages))?;
+    // More than a store can have is more than any disk has, which the store reports.
+    let capacity = u32::try_from(paged.saturating_add(swap)).unwrap_or(u32::MAX);
     (capacity > 0).then(|| Store::open(&config.store, capacity).map(Arc::new)).transpose()
 }
 

@@ -26,7 +26,9 @@ pub enum BoardError {
     #[error(transparent)]
     Bus(#[from] BusError),
     /// No more descriptors.
-    #[error("the host gives no descriptor or thread for a device: {0}; raise the limits (ulimit -n, ulimit -u)")]
+    #[error(
+        "the host gives no descriptor or thread for a device: {0}; raise the limits (ulimit -n, ulimit -u)"
+    )]
     Host(#[from] io::Error),
     /// A device with an impossible queue.
     #[error("a device's queue: {0}")]
@@ -68,7 +70,11 @@ impl<'a> Board<'a> {
     ///
     /// # Errors
     /// No descriptor, or KVM refuses the interrupt line.
-    pub fn new(vm: &'a Vm, ram: &'a GuestRam, serial: impl Write + Send + 'static) -> Result<Self, BoardError> {
+    pub fn new(
+        vm: &'a Vm,
+        ram: &'a GuestRam,
+        serial: impl Write + Send + 'static,
+    ) -> Result<Self, BoardError> {
         let mut buses = Buses::default();
         let port = SerialPort::new(serial, interrupt(vm, SERIAL_IRQ)?, buses.outcome.clone());
         buses.ports.insert(u64::from(SERIAL), SERIAL_PORTS, Arc::new(Mutex::new(port)))?;

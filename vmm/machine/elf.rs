@@ -3,7 +3,9 @@
 use abi::addr::Gpa;
 use abi::layout::KERNEL;
 use object::LittleEndian as Le;
-use object::elf::{ELFCLASS64, ELFDATA2LSB, EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PT_INTERP, PT_LOAD, ProgramHeader64};
+use object::elf::{
+    ELFCLASS64, ELFDATA2LSB, EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PT_INTERP, PT_LOAD, ProgramHeader64,
+};
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, ProgramHeader};
 use thiserror::Error;

@@ -142,7 +142,8 @@ impl Watch<'_> {
     fn until_end(&self, mut progress: Option<&mut dyn FnMut(&Reading)>) -> Ended {
         loop {
             let left = self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()));
-            let wait = left.unwrap_or(Duration::MAX).min(if progress.is_some() { TICK } else { Duration::MAX });
+            let wait =
+                left.unwrap_or(Duration::MAX).min(if progress.is_some() { TICK } else { Duration::MAX });
             match self.events.recv_timeout(wait) {
                 Ok(Event::Vcpu(stop)) => return Ended::ByItself(ended(stop)),
                 Ok(Event::Signal(signal)) => return Ended::FromOutside(End::Signal(signal)),

@@ -78,7 +78,8 @@ mod tests {
         let guest = Level { minor_faults: 1234, sources, ..Level::default() };
         let host = Level { major_faults: 77, ..Level::default() };
         let text = table(&guest, Some(&host));
-        let line = |start: &str| text.lines().find(|line| line.trim_start().starts_with(start)).map(str::to_owned);
+        let line =
+            |start: &str| text.lines().find(|line| line.trim_start().starts_with(start)).map(str::to_owned);
         assert!(line("minor faults").is_some_and(|line| line.contains("1 234")));
         assert!(line("major faults").is_some_and(|line| line.trim_end().ends_with("77")));
         assert!(line("zero").is_some_and(|line| line.contains("1 234")));

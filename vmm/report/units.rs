@@ -51,10 +51,14 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        for (count, text) in [(0, "0"), (12, "12"), (123, "123"), (1234, "1 234"), (123_456_789, "123 456 789")] {
+        for (count, text) in
+            [(0, "0"), (12, "12"), (123, "123"), (1234, "1 234"), (123_456_789, "123 456 789")]
+        {
             assert_eq!(Count(count).to_string(), text);
         }
-        for (nanos, text) in [(850, "850 ns"), (12_345, "12.3 us"), (4_560_000_000, "4.56 s"), (123_000_000, "123 ms")] {
+        for (nanos, text) in
+            [(850, "850 ns"), (12_345, "12.3 us"), (4_560_000_000, "4.56 s"), (123_000_000, "123 ms")]
+        {
             assert_eq!(Nanos(nanos).to_string(), text);
         }
         assert_eq!(Pages(3072).to_string(), "3 072 (12.0 MiB)");
