@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod demo;
 mod limits;
 mod outcome;
 mod program;
@@ -33,16 +34,29 @@ const GUEST_BROKE: u8 = 3;
 
 /// Runs the command that the process's arguments name and returns its exit status.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => return refused(&error),
+    };
     start_log(cli.verbose);
     let done = match cli.command {
         Some(Command::Run(args)) => run::run(&args),
-        None => Ok(ExitCode::SUCCESS),
+        None => demo::run(),
     };
     done.unwrap_or_else(|error| {
         eprintln!("bifold: {error}");
         ExitCode::from(CANNOT)
     })
+}
+
+/// A command line that makes no sense: what clap says of it, in one line.
+fn refused(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    let about = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
+    let line = about.split_whitespace().collect::<Vec<_>>().join(" ");
+    eprintln!("bifold: {line} (see --help)");
+    ExitCode::from(CANNOT)
 }
 
 fn start_log(verbose: u8) {
