@@ -213,8 +213,26 @@ pub fn set_entry_mode(sregs: &mut kvm_sregs) {
     const PAGING: u64 = 1 << 31;
     const LONG_MODE_ENABLED_ACTIVE: u64 = 1 << 8 | 1 << 10;
 
-    let code = kvm_segment { selector: CODE, type_: 0b1011, present: 1, s: 1, l: 1, g: 1, limit: u32::MAX, ..Default::default() };
-    let data = kvm_segment { selector: DATA, type_: 0b0011, present: 1, s: 1, db: 1, g: 1, limit: u32::MAX, ..Default::default() };
+    let code = kvm_segment {
+        selector: CODE,
+        type_: 0b1011,
+        present: 1,
+        s: 1,
+        l: 1,
+        g: 1,
+        limit: u32::MAX,
+        ..Default::default()
+    };
+    let data = kvm_segment {
+        selector: DATA,
+        type_: 0b0011,
+        present: 1,
+        s: 1,
+        db: 1,
+        g: 1,
+        limit: u32::MAX,
+        ..Default::default()
+    };
     sregs.cs = code;
     for segment in [&mut sregs.ds, &mut sregs.es, &mut sregs.fs, &mut sregs.gs, &mut sregs.ss] {
         *segment = data;
@@ -239,7 +257,8 @@ mod tests {
     #[test]
     fn the_kernel_finds_its_arguments_where_the_boot_information_says() {
         let ram = ram();
-        let start = Start { argv: vec!["a".into(), "bc".into()], directory: "/d".into(), ..Default::default() };
+        let start =
+            Start { argv: vec!["a".into(), "bc".into()], directory: "/d".into(), ..Default::default() };
         let cpuid = CpuId::new(0).expect("an empty list");
         write_boot_info(&ram, &start, &[], &cpuid, Clocks::default()).expect("it fits");
         let Wire(info) = ram.memory().read_obj(GuestAddress(BOOT_INFO.0)).expect("in RAM");

@@ -29,7 +29,9 @@ pub enum ElfError {
     #[error("has no segment to load: it is not a complete program")]
     Empty,
     /// A kernel's segment is not in guest RAM, or where the boot information goes.
-    #[error("wants {start} to {end}, which is not free guest RAM: link it at {KERNEL} or above, or give more --ram")]
+    #[error(
+        "wants {start} to {end}, which is not free guest RAM: link it at {KERNEL} or above, or give more --ram"
+    )]
     Place {
         /// First byte of the segment.
         start: Gpa,

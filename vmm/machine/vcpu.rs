@@ -194,9 +194,10 @@ fn run(vcpu: &mut VcpuFd, buses: &Buses, ram: &GuestRam) -> Stop {
 const LONGEST_INSTRUCTION: usize = 15;
 
 fn autopsy(vcpu: &VcpuFd, ram: &GuestRam, breakage: Breakage) -> Crash {
-    let registers = vcpu.get_regs().during("give the registers").and_then(|regs| {
-        Ok((regs, vcpu.get_sregs().during("give the system registers")?))
-    });
+    let registers = vcpu
+        .get_regs()
+        .during("give the registers")
+        .and_then(|regs| Ok((regs, vcpu.get_sregs().during("give the system registers")?)));
     let registers = registers.inspect_err(|error| log::warn!("{error}")).ok();
     let code = registers.as_ref().map_or_else(Vec::new, |(regs, _)| code_at(vcpu, ram, regs.rip));
     Crash { breakage, registers, code }
@@ -225,7 +226,10 @@ mod tests {
     fn a_word_at_the_exit_port_ends_the_guest() {
         let buses = buses();
         let word = Exit::Status(7).encode().to_le_bytes();
-        assert_eq!(handle_exit(VcpuExit::IoOut(EXIT, &word), &buses), Step::End(Ending::Exit(Exit::Status(7))));
+        assert_eq!(
+            handle_exit(VcpuExit::IoOut(EXIT, &word), &buses),
+            Step::End(Ending::Exit(Exit::Status(7)))
+        );
     }
 
     #[test]

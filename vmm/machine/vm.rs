@@ -15,16 +15,22 @@ const KVM_PRIVATE: Gpa = Gpa(0xfffb_d000);
 #[derive(Debug, Error)]
 pub enum VmError {
     /// No /dev/kvm.
-    #[error("/dev/kvm does not exist: use a machine (or a VM with nested virtualisation) whose kernel has KVM, and load kvm_intel or kvm_amd")]
+    #[error(
+        "/dev/kvm does not exist: use a machine (or a VM with nested virtualisation) whose kernel has KVM, and load kvm_intel or kvm_amd"
+    )]
     NoKvm,
     /// No permission.
-    #[error("no permission to open /dev/kvm: join the group that owns it (often: usermod -aG kvm $USER) or run as root")]
+    #[error(
+        "no permission to open /dev/kvm: join the group that owns it (often: usermod -aG kvm $USER) or run as root"
+    )]
     Permission,
     /// Another error at opening.
     #[error("cannot open /dev/kvm: {0}; is another hypervisor using the CPU?")]
     Open(kvm_ioctls::Error),
     /// Not the API of Linux 2.6.22 and later.
-    #[error("/dev/kvm speaks API version {0}, this program needs {KVM_API_VERSION}: use a current Linux kernel")]
+    #[error(
+        "/dev/kvm speaks API version {0}, this program needs {KVM_API_VERSION}: use a current Linux kernel"
+    )]
     ApiVersion(i32),
     /// An extension is missing.
     #[error("this host's KVM lacks {0}: use a newer Linux kernel")]
@@ -74,8 +80,6 @@ impl Vm {
     pub fn new(ram: GuestRam) -> Result<Self, VmError> {
         let kvm = open()?;
         let fd = kvm.create_vm().during("create a VM")?;
-        fd.set_tss_address(KVM_PRIVATE.0 as usize).during("set the TSS address")?;
-        fd.create_irq_chip().during("create the interrupt controllers")?;
         for (slot, region) in ram.regions().iter().enumerate() {
             let memory = kvm_userspace_memory_region {
                 slot: slot as u32,
@@ -88,6 +92,10 @@ impl Vm {
             // the ranges of `GuestRam` do not overlap, neither here nor in the guest.
             unsafe { fd.set_user_memory_region(memory) }.during("take the guest's RAM")?;
         }
+        // RAM first: after the interrupt controllers, whose creation starts grace periods, each memory slot
+        // waits for one (7 ms measured, against 0.05 ms).
+        fd.set_tss_address(KVM_PRIVATE.0 as usize).during("set the TSS address")?;
+        fd.create_irq_chip().during("create the interrupt controllers")?;
         let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).during("say what the CPU can do")?;
         Ok(Self { fd, cpuid, _ram: ram })
     }
