@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -117,7 +118,7 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits until a line of its standard output holds `text`.
+    /// Waits until its standard output holds `text`.
     #[track_caller]
     pub fn wait_for_output(&mut self, text: &str) {
         let seen = self.out.until(text);
@@ -161,43 +162,35 @@ fn shell_status(status: ExitStatus) -> i32 {
 
 /// Reads a pipe to its end, so that the process never waits for the test.
 struct Reader {
-    lines: std::sync::mpsc::Receiver<String>,
-    seen: String,
-    thread: Option<JoinHandle<()>>,
+    parts: Receiver<Vec<u8>>,
+    seen: Vec<u8>,
 }
 
 impl Reader {
-    fn start(pipe: impl Read + Send + 'static) -> Self {
-        let (sender, lines) = std::sync::mpsc::channel();
-        let thread = thread::spawn(move || {
-            let mut pipe = BufReader::new(pipe);
-            let mut line = Vec::new();
-            while pipe.read_until(b'\n', &mut line).unwrap() > 0 {
-                let text = String::from_utf8_lossy(&line).into_owned();
-                line.clear();
-                if sender.send(text).is_err() {
+    fn start(mut pipe: impl Read + Send + 'static) -> Self {
+        let (sender, parts) = mpsc::channel();
+        thread::spawn(move || {
+            let mut part = [0; 4096];
+            while let Ok(length @ 1..) = pipe.read(&mut part) {
+                if sender.send(part[..length].to_vec()).is_err() {
                     return;
                 }
             }
         });
-        Self { lines, seen: String::new(), thread: Some(thread) }
+        Self { parts, seen: Vec::new() }
     }
 
     fn until(&mut self, text: &str) -> bool {
-        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
-            self.seen.push_str(&line);
-            if line.contains(text) {
-                return true;
-            }
+        while !String::from_utf8_lossy(&self.seen).contains(text) {
+            let Ok(part) = self.parts.recv_timeout(LIMIT) else { return false };
+            self.seen.extend(part);
         }
-        false
+        true
     }
 
+    /// All that was read, when the pipe has been closed.
     fn rest(&mut self) -> String {
-        self.seen.extend(self.lines.iter());
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-        std::mem::take(&mut self.seen)
+        self.seen.extend(self.parts.iter().flatten());
+        String::from_utf8_lossy(&self.seen).into_owned()
     }
 }

@@ -41,6 +41,8 @@ pub fn compile_rust(source: &str, folder: &Path) -> PathBuf {
 /// Where a tool is; `package` is what Debian's package with it is called.
 pub fn tool(name: &str, package: &str) -> PathBuf {
     std::env::var_os("PATH")
-        .and_then(|path| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists()))
+        .and_then(|path| {
+            std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.exists())
+        })
         .unwrap_or_else(|| panic!("this test needs {name}: apt-get install {package}"))
 }
