@@ -57,8 +57,6 @@ pub enum End {
     Exit(Exit),
     /// The guest cannot go on.
     Crash(Box<Crash>),
-    /// The guest wrote this to the exit port, which means nothing.
-    UnknownExit(u32),
     /// This process got a signal.
     Signal(i32),
     /// The time limit.
@@ -180,10 +178,9 @@ fn ended(stop: Stop) -> End {
     match stop {
         Stop::Crashed(crash) => End::Crash(crash),
         Stop::Ended(Ending::Exit(exit)) => End::Exit(exit),
-        Stop::Ended(Ending::UnknownExit(value)) => End::UnknownExit(value),
         Stop::Ended(Ending::BrokenPipe) => End::BrokenPipe,
         Stop::Ended(Ending::OutputFailed(errno)) => End::OutputFailed(errno.into()),
-        // Only `watch` ends a run so, and it keeps its own reason.
-        Stop::Ended(Ending::Stopped) => End::Signal(SIGTERM),
+        // Neither arrives here: an unknown exit is a crash, and `watch` keeps its own reason to stop.
+        Stop::Ended(Ending::UnknownExit(_) | Ending::Stopped) => End::Signal(SIGTERM),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{self, JoinHandle};
 
+use abi::port::Exit;
 use kvm_bindings::{kvm_regs, kvm_sregs};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use vm_memory::{Bytes, GuestAddress};
@@ -35,6 +36,10 @@ pub enum Breakage {
     InternalError,
     /// The CPU refused the guest's state.
     EntryFailed(u64),
+    /// The kernel gave up; its reason is in the log.
+    Panic,
+    /// A value at the exit port that means nothing.
+    UnknownExit(u32),
     /// KVM_RUN failed.
     RunFailed(kvm_ioctls::Error),
     /// An exit that no guest of this machine has a reason for.
@@ -47,6 +52,8 @@ impl fmt::Display for Breakage {
             Self::TripleFault => write!(f, "triple fault"),
             Self::InternalError => write!(f, "KVM_EXIT_INTERNAL_ERROR: KVM cannot go on at this instruction"),
             Self::EntryFailed(reason) => write!(f, "the CPU refused to enter the guest (reason {reason:#x})"),
+            Self::Panic => write!(f, "its kernel panicked"),
+            Self::UnknownExit(value) => write!(f, "it wrote {value:#x} to the exit port, which means nothing"),
             Self::RunFailed(error) => write!(f, "KVM_RUN failed: {error}"),
             Self::Unexpected(exit) => write!(f, "unexpected exit {exit}"),
         }
@@ -67,7 +74,12 @@ pub fn handle_exit(exit: VcpuExit<'_>, buses: &Buses) -> Step {
         other => return Step::Broken(Breakage::Unexpected(format!("{other:?}"))),
     };
     // A device may have ended the run, or somebody outside.
-    buses.outcome.get().map_or(Step::Continue, Step::End)
+    match buses.outcome.get() {
+        None => Step::Continue,
+        Some(Ending::Exit(Exit::Panic)) => Step::Broken(Breakage::Panic),
+        Some(Ending::UnknownExit(value)) => Step::Broken(Breakage::UnknownExit(value)),
+        Some(ending) => Step::End(ending),
+    }
 }
 
 /// A guest that cannot go on, with its state.
@@ -214,7 +226,7 @@ fn code_at(vcpu: &VcpuFd, ram: &GuestRam, rip: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use abi::port::{EXIT, Exit};
+    use abi::port::EXIT;
 
     use super::*;
 
@@ -230,6 +242,16 @@ mod tests {
             handle_exit(VcpuExit::IoOut(EXIT, &word), &buses),
             Step::End(Ending::Exit(Exit::Status(7)))
         );
+    }
+
+    #[test]
+    fn a_kernel_that_gives_up_is_a_crash() {
+        for (word, breakage) in
+            [(Exit::Panic.encode(), Breakage::Panic), (0xdead, Breakage::UnknownExit(0xdead))]
+        {
+            let step = handle_exit(VcpuExit::IoOut(EXIT, &word.to_le_bytes()), &buses());
+            assert_eq!(step, Step::Broken(breakage));
+        }
     }
 
     #[test]
