@@ -161,13 +161,13 @@ fn shell_status(status: ExitStatus) -> i32 {
 }
 
 /// Reads a pipe to its end, so that the process never waits for the test.
-struct Reader {
+pub struct Reader {
     parts: Receiver<Vec<u8>>,
     seen: Vec<u8>,
 }
 
 impl Reader {
-    fn start(mut pipe: impl Read + Send + 'static) -> Self {
+    pub fn start(mut pipe: impl Read + Send + 'static) -> Self {
         let (sender, parts) = mpsc::channel();
         thread::spawn(move || {
             let mut part = [0; 4096];
@@ -180,7 +180,8 @@ impl Reader {
         Self { parts, seen: Vec::new() }
     }
 
-    fn until(&mut self, text: &str) -> bool {
+    /// Waits until what was read holds `text`, and says whether it does.
+    pub fn until(&mut self, text: &str) -> bool {
         while !String::from_utf8_lossy(&self.seen).contains(text) {
             let Ok(part) = self.parts.recv_timeout(LIMIT) else { return false };
             self.seen.extend(part);

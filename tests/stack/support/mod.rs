@@ -4,3 +4,4 @@ pub mod command;
 pub mod elf;
 pub mod guests;
 pub mod outside;
+pub mod report;
