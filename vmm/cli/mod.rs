@@ -1,5 +1,8 @@
 //! The command line: one file a subcommand.
 
+mod limits;
+mod outcome;
+mod program;
 mod run;
 
 use std::process::ExitCode;
