@@ -33,7 +33,10 @@ const GUEST_BROKE: u8 = 3;
 
 /// Runs the command that the process's arguments name and returns its exit status.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return answer(&error),
+    };
     start_log(cli.verbose);
     let done = match cli.command {
         Some(Command::Run(args)) => run::run(&args),
@@ -43,6 +46,19 @@ pub fn main() -> ExitCode {
         eprintln!("bifold: {error}");
         ExitCode::from(CANNOT)
     })
+}
+
+/// Help and version are printed as they are; a mistake is answered in one line, as every other error is.
+fn answer(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody reads it: there is nobody to tell.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let mistake = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    eprintln!("bifold: {}; --help says more", mistake.split_whitespace().collect::<Vec<_>>().join(" "));
+    ExitCode::from(CANNOT)
 }
 
 fn start_log(verbose: u8) {
