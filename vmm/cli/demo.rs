@@ -31,22 +31,23 @@ const PROGRAM: &str = "/bin/sort";
 /// Runs the demo.
 pub fn run() -> Result<ExitCode, Box<dyn Error>> {
     let argv = vec![PROGRAM.to_owned(), format!("{}M", INPUT.bytes() >> 20)];
-    println!("Bifold: a merge sort of {INPUT} of records, in a guest with {RAM} of RAM,");
-    println!("on a host that keeps {HOST_RAM} of it resident. Both page.\n");
+    let mut out = io::stdout();
+    writeln!(out, "Bifold: a merge sort of {INPUT} of records, in a guest with {RAM} of RAM,")?;
+    writeln!(out, "on a host that keeps {HOST_RAM} of it resident. Both page.\n")?;
     let (expected, native) = run_natively(&argv)?;
-    println!("  natively  {:>8}  {}", Nanos(native.as_nanos() as u64).to_string(), expected.trim_end());
+    writeln!(out, "  natively  {:>8}  {}", Nanos(native.as_nanos() as u64).to_string(), expected.trim_end())?;
 
     let (answer, report, run) = run_in_guest(argv)?;
-    println!("  in Bifold {:>8}  {}\n", Nanos(report.elapsed_ns).to_string(), answer.trim_end());
-    print!("{report}");
+    writeln!(out, "  in Bifold {:>8}  {}\n", Nanos(report.elapsed_ns).to_string(), answer.trim_end())?;
+    write!(out, "{report}")?;
     if !matches!(run, End::Exit(Exit::Status(0))) {
         return Ok(outcome::status(PROGRAM, &run));
     }
     if answer != expected {
-        println!("\nThe answers differ: this is a bug in Bifold. Please report it.");
+        writeln!(out, "\nThe answers differ: this is a bug in Bifold. Please report it.")?;
         return Ok(ExitCode::FAILURE);
     }
-    println!("\nThe answers are equal. Next: bifold run --help");
+    writeln!(out, "\nThe answers are equal. Next: bifold run --help")?;
     Ok(ExitCode::SUCCESS)
 }
 

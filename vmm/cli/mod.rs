@@ -6,6 +6,7 @@ mod outcome;
 mod program;
 mod run;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -36,8 +37,7 @@ const GUEST_BROKE: u8 = 3;
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if !error.use_stderr() => error.exit(),
-        Err(error) => return refused(&error),
+        Err(error) => return answer(&error),
     };
     start_log(cli.verbose);
     let done = match cli.command {
@@ -45,17 +45,25 @@ pub fn main() -> ExitCode {
         None => demo::run(),
     };
     done.unwrap_or_else(|error| {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            // Nobody reads what we print: end as a program does that SIGPIPE ends.
+            return ExitCode::from(outcome::BROKEN_PIPE);
+        }
         eprintln!("bifold: {error}");
         ExitCode::from(CANNOT)
     })
 }
 
-/// A command line that makes no sense: what clap says of it, in one line.
-fn refused(error: &clap::Error) -> ExitCode {
+/// Help and version are printed as they are; a mistake is answered in one line, as every other error is.
+fn answer(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody reads it: there is nobody to tell.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
     let text = error.to_string();
-    let about = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
-    let line = about.split_whitespace().collect::<Vec<_>>().join(" ");
-    eprintln!("bifold: {line} (see --help)");
+    let mistake = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    eprintln!("bifold: {}; --help says more", mistake.split_whitespace().collect::<Vec<_>>().join(" "));
     ExitCode::from(CANNOT)
 }
 

@@ -61,7 +61,6 @@ pub struct Args {
     #[arg(
         value_name = "PROGRAM",
         trailing_var_arg = true,
-        allow_hyphen_values = true,
         required_unless_present = "kernel",
         conflicts_with = "kernel"
     )]
