@@ -241,6 +241,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn the_disk_is_an_array_and_owns_a_slot_for_each_block_that_it_holds(
             acts in prop::collection::vec(
