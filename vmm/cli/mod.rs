@@ -1,7 +1,12 @@
 //! The command line: one file a subcommand.
 
+mod demo;
+mod limits;
+mod outcome;
+mod program;
 mod run;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -30,16 +35,36 @@ const GUEST_BROKE: u8 = 3;
 
 /// Runs the command that the process's arguments name and returns its exit status.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return answer(&error),
+    };
     start_log(cli.verbose);
     let done = match cli.command {
         Some(Command::Run(args)) => run::run(&args),
-        None => Ok(ExitCode::SUCCESS),
+        None => demo::run(),
     };
     done.unwrap_or_else(|error| {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            // Nobody reads what we print: end as a program does that SIGPIPE ends.
+            return ExitCode::from(outcome::BROKEN_PIPE);
+        }
         eprintln!("bifold: {error}");
         ExitCode::from(CANNOT)
     })
+}
+
+/// Help and version are printed as they are; a mistake is answered in one line, as every other error is.
+fn answer(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody reads it: there is nobody to tell.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let mistake = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    eprintln!("bifold: {}; --help says more", mistake.split_whitespace().collect::<Vec<_>>().join(" "));
+    ExitCode::from(CANNOT)
 }
 
 fn start_log(verbose: u8) {

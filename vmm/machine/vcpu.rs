@@ -53,7 +53,9 @@ impl fmt::Display for Breakage {
             Self::InternalError => write!(f, "KVM_EXIT_INTERNAL_ERROR: KVM cannot go on at this instruction"),
             Self::EntryFailed(reason) => write!(f, "the CPU refused to enter the guest (reason {reason:#x})"),
             Self::Panic => write!(f, "its kernel panicked"),
-            Self::UnknownExit(value) => write!(f, "it wrote {value:#x} to the exit port, which means nothing"),
+            Self::UnknownExit(value) => {
+                write!(f, "it wrote {value:#x} to the exit port, which means nothing")
+            }
             Self::RunFailed(error) => write!(f, "KVM_RUN failed: {error}"),
             Self::Unexpected(exit) => write!(f, "unexpected exit {exit}"),
         }
