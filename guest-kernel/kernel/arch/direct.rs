@@ -19,7 +19,7 @@ pub const fn pointer<T>(gpa: Gpa) -> *mut T {
 /// The guest-physical address of something in the direct map: the heap, device windows, frames.
 #[must_use]
 pub fn gpa_of<T>(pointer: *const T) -> Gpa {
-    Gpa(pointer as u64 - DIRECT_MAP)
+    Gpa((pointer as u64).wrapping_sub(DIRECT_MAP))
 }
 
 /// On the host a test's RAM is a buffer of the testing thread.

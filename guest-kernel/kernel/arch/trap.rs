@@ -203,6 +203,7 @@ extern "C" fn trap_in_kernel(trap: &KernelTrap) -> ! {
 
 global_asm!(
     // One stub a vector, 16 bytes each: an error code where the CPU pushes none, the vector.
+    ".globl trap_stubs, system_call_entry, resume_user",
     ".balign 16",
     "trap_stubs:",
     ".set vector, 0",

@@ -34,6 +34,18 @@ impl Link {
         Self(frame.0 + 1)
     }
 
+    /// The number that it is kept as, for tables of links that start zeroed.
+    #[must_use]
+    pub const fn raw(self) -> u32 {
+        self.0
+    }
+
+    /// The reverse of [`Link::raw`].
+    #[must_use]
+    pub const fn from_raw(raw: u32) -> Self {
+        Self(raw)
+    }
+
     /// Where it leads.
     #[must_use]
     pub const fn frame(self) -> Option<FrameIndex> {
@@ -55,10 +67,8 @@ pub enum Use {
         /// The next one on the list.
         next: Link,
     },
-    /// A page table; its lowest address is `base`.
+    /// A page table.
     Table {
-        /// Entries in use, 0 to 512. The root's is not counted.
-        entries: u16,
         /// The first address that it translates.
         base: Gva,
     },
@@ -246,11 +256,11 @@ impl FrameTable {
         }
     }
 
-    /// Clears the end of a frame.
-    pub fn zero_from(&mut self, frame: FrameIndex, offset: usize) {
-        assert!(offset <= PAGE_SIZE);
+    /// Clears bytes of a frame.
+    pub fn fill_zero(&mut self, frame: FrameIndex, offset: usize, len: usize) {
+        assert!(offset + len <= PAGE_SIZE);
         // SAFETY: inside one frame of ours, see `copy`.
-        unsafe { self.bytes(frame).add(offset).write_bytes(0, PAGE_SIZE - offset) };
+        unsafe { self.bytes(frame).add(offset).write_bytes(0, len) };
     }
 }
 

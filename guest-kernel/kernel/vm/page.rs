@@ -29,16 +29,22 @@ impl Rights {
     /// Execute.
     pub const EXECUTE: Self = Self(4);
 
-    /// From mmap's `prot` or, where `bits` are the same, an ELF segment in that order.
+    /// The rights asked for. The CPU cannot let a page be written or executed but not read, and neither do we.
     #[must_use]
     pub const fn new(read: bool, write: bool, execute: bool) -> Self {
-        Self(read as u8 | (write as u8) << 1 | (execute as u8) << 2)
+        Self((read || write || execute) as u8 | (write as u8) << 1 | (execute as u8) << 2)
     }
 
     /// Whether all of `other` are included.
     #[must_use]
     pub const fn allow(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// The same without [`Rights::WRITE`].
+    #[must_use]
+    pub const fn without_write(self) -> Self {
+        Self(self.0 & !Self::WRITE.0)
     }
 
     /// Whether there is any.
@@ -120,8 +126,7 @@ impl Entry {
         Gpa(self.0 & Self::ADDRESS)
     }
 
-    /// The same page with other rights. A page that may be written or executed may be read, as the CPU has it; one
-    /// with no rights at all stays resident out of the program's reach.
+    /// The same page with other rights; one with none stays resident out of the program's reach.
     #[must_use]
     pub const fn with_rights(self, rights: Rights) -> Self {
         let mut bits = self.0 & !Self::RIGHTS;

@@ -60,6 +60,12 @@ impl Slots {
         self.used
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count.into()
+    }
+
     fn is_used(&self, number: u32) -> bool {
         self.words[number as usize / 64] >> (number % 64) & 1 != 0
     }
