@@ -20,7 +20,7 @@ mod references;
 mod room;
 mod staging;
 mod stats;
-mod uffd;
+pub mod uffd;
 
 use std::io;
 use std::sync::Arc;
@@ -196,6 +196,10 @@ impl Drop for Pager {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
+        for range in ranges(&self.shared.ram) {
+            // Wakes who still waits. Closing the userfaultfd would too, but a child of this process may have it.
+            let _ = self.shared.uffd.unregister(range);
+        }
         for frame in self.shared.frames.all() {
             let slot = match self.shared.frames.lock(frame).state() {
                 FrameState::Resident(slot) => slot,
@@ -210,8 +214,7 @@ impl Drop for Pager {
 
 /// Has every fault in guest RAM reported.
 fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction) -> io::Result<()> {
-    for region in ram.regions() {
-        let range = Range { start: region.start, bytes: region.range.bytes };
+    for range in ranges(ram) {
         let start = std::ptr::with_exposed_provenance_mut(range.start.0 as usize);
         // Pages come and go one by one, so the kernel must not join them; and a page that a fork shares cannot
         // be moved any more.
@@ -222,4 +225,8 @@ fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction) -> io::Result<()> {
         uffd.register(range, eviction == Eviction::Copy)?;
     }
     Ok(())
+}
+
+fn ranges(ram: &GuestRam) -> impl Iterator<Item = Range> {
+    ram.regions().iter().map(|region| Range { start: region.start, bytes: region.range.bytes })
 }

@@ -86,7 +86,7 @@ pub struct Fault {
     pub write: bool,
 }
 
-/// A userfaultfd. Dropping it unregisters everything and wakes every thread that waits for an answer.
+/// A userfaultfd.
 #[derive(Debug)]
 pub struct Uffd {
     fd: OwnedFd,
