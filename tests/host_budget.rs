@@ -2,13 +2,15 @@
 //!
 //! The one test of this file, because it takes every userfaultfd mapping of the process to be the pager's.
 
+#![allow(clippy::expect_used)]
+
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use abi::addr::PAGE_SIZE;
 use bifold::memory::{GuestRam, Size};
-use bifold::pager::{Eviction, Pager, PagerConfig};
+use bifold::pager::{Eviction, Pager, PagerConfig, slots_needed};
 use bifold::store::{Store, StoreSpec};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
@@ -54,7 +56,9 @@ fn the_budget_is_never_exceeded() {
         .flat_map(|eviction| PolicyKind::ALL.map(|policy| (eviction, policy)))
     {
         let ram = GuestRam::new(Size::from_pages(RAM_PAGES)).expect("a little memory");
-        let store = Arc::new(Store::open(&StoreSpec::Memory, RAM_PAGES + 64).expect("memory"));
+        let store = Arc::new(
+            Store::open(&StoreSpec::Memory, slots_needed(Size::from_pages(RAM_PAGES))).expect("memory"),
+        );
         let config =
             PagerConfig { budget: Size::from_pages(BUDGET_PAGES), policy, store, eviction: Some(eviction) };
         let pager =

@@ -47,6 +47,13 @@ use uffd::{Range, Uffd};
 /// The smallest budget, in frames: what one guest instruction can need at once, with room for reclaim to work in.
 pub const MIN_BUDGET: u32 = 64;
 
+/// Most slots that the pager takes for guest RAM of this size: one a frame, and those of a batch that is being
+/// written while its pages are rescued.
+#[must_use]
+pub const fn slots_needed(ram: Size) -> u32 {
+    ram.pages() as u32 + reclaim::MAX_BATCH
+}
+
 /// What the pager is to do.
 #[derive(Clone, Debug)]
 pub struct PagerConfig {
@@ -54,7 +61,7 @@ pub struct PagerConfig {
     pub budget: Size,
     /// Who goes when it is short.
     pub policy: PolicyKind,
-    /// Where evicted pages go. Its capacity should be guest RAM and a batch of 32 pages more.
+    /// Where evicted pages go. The pager takes up to [`slots_needed`] of its slots.
     pub store: Arc<Store>,
     /// How pages leave guest RAM; `None` is the best that the kernel can do.
     pub eviction: Option<Eviction>,
@@ -178,9 +185,8 @@ impl Pager {
         HostStats::of(&self.shared)
     }
 
-    /// Ends it, and releases its slots. Everyone who uses guest RAM must have stopped: what is not in guest RAM then is lost.
-    /// Returns what it did.
-    #[must_use]
+    /// Ends it, releases its slots, and returns what it did. Everyone who uses guest RAM must have stopped: pages
+    /// that are out are lost.
     pub fn stop(self) -> HostStats {
         self.stats()
     }

@@ -22,6 +22,9 @@ use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
 use crate::store::{Fingerprint, PageBytes, Slot};
 
+/// Most pages that a hand takes at once: a write large enough to keep a disk busy, small enough to be over soon.
+pub const MAX_BATCH: u32 = 32;
+
 /// How far the hands are apart, and how many pages each takes at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread {
@@ -36,8 +39,7 @@ impl Spread {
             PolicyKind::Fifo => 0,
             PolicyKind::Clock => budget / 8,
         };
-        // 32 pages make a write large enough for a disk to be busy with, and small enough to be over soon.
-        Self { spread, batch: (budget / 16).clamp(1, 32) }
+        Self { spread, batch: (budget / 16).clamp(1, MAX_BATCH) }
     }
 
     /// How many berths that takes.
