@@ -27,7 +27,7 @@ fn main() {
     println!();
     println!(
         "{:<8} {:<6} {:<6} {:<16} {:>8} {:>8} {:>7} {:>8} {:>8}",
-        "store", "policy", "evict", "pass", "us/page", "kpages/s", "ratio", "p50 us", "p99 us"
+        "store", "policy", "evict", "pass", "us/touch", "k/s", "ratio", "p50 us", "p99 us"
     );
     for (spec, policy, eviction) in [
         (StoreSpec::Memory, PolicyKind::Fifo, Eviction::Move),
@@ -71,10 +71,15 @@ fn passes(spec: &StoreSpec, policy: PolicyKind, eviction: Eviction, bare: Durati
     let config = PagerConfig { budget: BUDGET, policy, store, eviction: Some(eviction) };
     let pager =
         Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
-    let report = |pass: &str, work: &dyn Fn()| {
+    // `touch` is given the number of the touch, and a random number.
+    let report = |pass: &str, touches: u64, touch: &dyn Fn(u64, u64)| {
         let start = Instant::now();
-        work();
-        let a_page = start.elapsed() / pages as u32;
+        let mut random = 1_u64;
+        for step in 0..touches {
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            touch(step, random >> 33);
+        }
+        let a_page = start.elapsed() / touches as u32;
         let stats = pager.stats();
         let latency = source(&stats, pass);
         println!(
@@ -89,22 +94,13 @@ fn passes(spec: &StoreSpec, policy: PolicyKind, eviction: Eviction, bare: Durati
             latency.p99_ns as f64 / 1000.0,
         );
     };
-    report("populate", &|| (0..pages).for_each(|page| fill(&ram, page)));
-    report("sequential read", &|| (0..pages).for_each(|page| read(&ram, page)));
-    report("random write", &|| {
-        let mut random = 1_u64;
-        for _ in 0..pages {
-            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-            write(&ram, (random >> 33) % pages, random);
-        }
-    });
+    report("populate", pages, &|page, _| fill(&ram, page));
+    report("sequential read", pages, &|page, _| read(&ram, page));
+    report("random write", pages, &|step, random| write(&ram, random % pages, step));
     // Nine touches in ten go to pages that would fit, the tenth to any.
-    report("hot and cold", &|| {
-        let (hot, mut random) = (BUDGET.pages() * 3 / 4, 1_u64);
-        for step in 0..pages {
-            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-            read(&ram, (random >> 33) % if step % 10 == 0 { pages } else { hot });
-        }
+    let hot = BUDGET.pages() / 2;
+    report("hot and cold", 10 * pages, &|step, random| {
+        read(&ram, random % if step % 10 == 0 { pages } else { hot });
     });
     let stats = pager.stop();
     println!(
