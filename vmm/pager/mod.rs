@@ -1,9 +1,9 @@
 //! The host pager: keeps guest RAM within a budget of host memory.
 //!
 //! Nothing is in guest RAM at first, and userfaultfd reports every touch of a page that is not there, whether by a
-//! vCPU or by a device's thread. Two threads do the rest: the fault thread brings pages in ([`fault`]), the
-//! reclaim thread takes victims out ([`reclaim`]). What they share is the frame table ([`frames`]), which says
-//! where each page is, the budget ([`room`]), the policy, and the staging area ([`staging`]) that victims pass
+//! vCPU or by a device's thread. Two threads do the rest: the fault thread brings pages in (`fault`), the
+//! reclaim thread takes victims out (`reclaim`). What they share is the frame table (`frames`), which says
+//! where each page is, the budget (`room`), the policy, and the staging area (`staging`) that victims pass
 //! through on their way to the store.
 //!
 //! Lock order: a frame's shard, then one of policy, room, store; those are leaves. No lock is held over I/O.

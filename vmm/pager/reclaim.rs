@@ -89,10 +89,10 @@ impl<'a> Reclaim<'a> {
     /// Moves both hands on by a batch.
     fn turn(&mut self) -> Result<(), PagerError> {
         let parked = self.park()?;
-        let due = if parked == self.hands.batch {
+        let due = if parked > 0 {
             self.parked.len().saturating_sub(self.hands.spread as usize)
         } else {
-            // The policy has no more: most pages are parked already, so the back hand catches up.
+            // There are no victims: most pages are parked already, so the back hand catches up.
             self.hands.batch as usize
         };
         let freed = self.write_out(due.min(self.parked.len()))?;
@@ -182,8 +182,11 @@ impl<'a> Reclaim<'a> {
         Some(Leaving { frame, berth, slot, fingerprint })
     }
 
+    /// A page that is leaving.
     fn page(&self, berth: Berth) -> &'a PageBytes {
-        self.shared.staging.page(berth)
+        // SAFETY: every caller has a page of the batch in hand, which `leave` made `Writing`; the batch's berths are
+        // cleared after the last use, by `write_out`.
+        unsafe { self.shared.staging.page(berth) }
     }
 
     fn holds(&self, slot: Slot, page: &Leaving) -> bool {
