@@ -67,7 +67,8 @@ fn bare_round_trip() -> Duration {
 fn passes(spec: &StoreSpec, policy: PolicyKind, eviction: Eviction, bare: Duration) {
     let ram = GuestRam::new(RAM).expect("address space");
     let pages = RAM.pages();
-    let store = Arc::new(Store::open(spec, slots_needed(RAM)).unwrap_or_else(|error| panic!("{error}")));
+    let store =
+        Arc::new(Store::open(spec, slots_needed(RAM) as u32).unwrap_or_else(|error| panic!("{error}")));
     let config = PagerConfig { budget: BUDGET, policy, store, eviction: Some(eviction) };
     let pager =
         Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));

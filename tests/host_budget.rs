@@ -57,7 +57,8 @@ fn the_budget_is_never_exceeded() {
     {
         let ram = GuestRam::new(Size::from_pages(RAM_PAGES)).expect("a little memory");
         let store = Arc::new(
-            Store::open(&StoreSpec::Memory, slots_needed(Size::from_pages(RAM_PAGES))).expect("memory"),
+            Store::open(&StoreSpec::Memory, slots_needed(Size::from_pages(RAM_PAGES)) as u32)
+                .expect("memory"),
         );
         let config =
             PagerConfig { budget: Size::from_pages(BUDGET_PAGES), policy, store, eviction: Some(eviction) };

@@ -19,7 +19,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 const RAM_PAGES: u32 = 1024;
 const BUDGET_PAGES: u32 = 128;
-const SLOTS: u32 = slots_needed(Size::from_pages(RAM_PAGES));
+const SLOTS: u32 = slots_needed(Size::from_pages(RAM_PAGES)) as u32;
 
 /// Guest RAM under a pager. Pages are named by their number.
 struct Paged {

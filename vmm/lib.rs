@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod devices;
+pub mod guest;
 pub mod machine;
 pub mod measure;
 pub mod memory;

@@ -50,8 +50,8 @@ pub const MIN_BUDGET: u32 = 64;
 /// Most slots that the pager takes for guest RAM of this size: one a frame, and those of a batch that is being
 /// written while its pages are rescued.
 #[must_use]
-pub const fn slots_needed(ram: Size) -> u32 {
-    ram.pages() as u32 + reclaim::MAX_BATCH
+pub const fn slots_needed(ram: Size) -> u64 {
+    ram.pages() + reclaim::MAX_BATCH as u64
 }
 
 /// What the pager is to do.

@@ -1,0 +1,222 @@
+//! A run: starts a machine, watches it until it ends, and says how it went.
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use abi::layout::STATS;
+use abi::port::Exit;
+use abi::stats::GuestStats;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+use vm_memory::{ByteValued, Bytes, GuestAddress};
+
+use super::assemble::{Machine, MachineError};
+use super::config::Config;
+use super::vcpu::{Crash, Stop, VcpuThread};
+use crate::devices::Ending;
+use crate::memory::GuestRam;
+use crate::pager::{HostStats, Pager, PagerError};
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum End {
+    /// The guest ended itself.
+    Exit(Exit),
+    /// The guest cannot go on.
+    Crash(Box<Crash>),
+    /// This process got a signal.
+    Signal(i32),
+    /// The time limit.
+    TimedOut(Duration),
+    /// Nobody reads the output.
+    BrokenPipe,
+    /// The output could not be written.
+    OutputFailed(io::Error),
+}
+
+/// What both levels have counted so far.
+#[derive(Debug)]
+pub struct Reading {
+    /// Since the start of the guest.
+    pub elapsed: Duration,
+    /// Frequency of the guest's time-stamp counter, in which its latencies are counted.
+    pub tsc_khz: u64,
+    /// What the guest kernel counted; `None` for another kernel than ours.
+    pub guest: Option<Box<GuestStats>>,
+    /// What the host pager counted; `None` where there is none.
+    pub host: Option<HostStats>,
+}
+
+/// What a run was like.
+#[derive(Debug)]
+pub struct Run {
+    /// How it ended.
+    pub end: End,
+    /// The last reading.
+    pub reading: Reading,
+}
+
+/// What the watching thread waits for.
+enum Event {
+    Vcpu(Stop),
+    Signal(i32),
+    Pager(PagerError),
+}
+
+/// How often progress is reported.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a vCPU that was told to stop is waited for: it may be inside a write that nobody reads.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is told again: a signal can fall between its last check and its next wait.
+const REPEAT: Duration = Duration::from_millis(10);
+
+/// Runs a machine to its end. `progress`, where given, is called ten times a second.
+///
+/// # Errors
+/// It cannot be built, or the host cannot go on with it.
+pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result<Run, MachineError> {
+    let (sender, events) = mpsc::channel();
+    let pager_failed = {
+        let sender = sender.clone();
+        // The receiver is gone only when the run is over.
+        move |error| drop(sender.send(Event::Pager(error)))
+    };
+    let Machine { vcpu, buses, input, vm, pager, ram, tsc_khz, timeout, ours } =
+        Machine::new(config, pager_failed)?;
+    let signals = watch_signals(sender.clone())?;
+    let vcpu = VcpuThread::start(vcpu, buses, ram.clone(), move |stop| drop(sender.send(Event::Vcpu(stop))))?;
+    let watch = Watch {
+        events,
+        started: Instant::now(),
+        timeout,
+        tsc_khz,
+        ram: ours.then_some(&ram),
+        pager: pager.as_ref(),
+    };
+
+    let ended = watch.until_end(progress);
+    let (end, stopped) = match ended {
+        Ended::ByItself(end) => (end, true),
+        Ended::FromOutside(end) => (end, watch.halt(&vcpu)),
+        Ended::PagerFailed(error) => {
+            // The vCPU may wait for a page that never comes. It is told to stop before the pager goes and wakes
+            // it, so that it never runs on with what it finds there.
+            vcpu.stop();
+            return Err(error.into());
+        }
+    };
+    let reading = watch.read();
+    signals.close();
+    if stopped {
+        vcpu.join();
+    } else {
+        // It is inside a write that nobody reads. The process ends soon, and the thread with it; until then
+        // nothing that it uses may go away.
+        std::mem::forget((vm, pager, input));
+    }
+    Ok(Run { end, reading })
+}
+
+/// How watching ended.
+enum Ended {
+    ByItself(End),
+    FromOutside(End),
+    PagerFailed(PagerError),
+}
+
+/// What is watched.
+struct Watch<'a> {
+    events: Receiver<Event>,
+    started: Instant,
+    timeout: Option<Duration>,
+    tsc_khz: u64,
+    ram: Option<&'a GuestRam>,
+    pager: Option<&'a Pager>,
+}
+
+impl Watch<'_> {
+    fn until_end(&self, mut progress: Option<&mut dyn FnMut(&Reading)>) -> Ended {
+        loop {
+            let left = self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()));
+            let wait =
+                left.unwrap_or(Duration::MAX).min(if progress.is_some() { TICK } else { Duration::MAX });
+            match self.events.recv_timeout(wait) {
+                Ok(Event::Vcpu(stop)) => return Ended::ByItself(ended(stop)),
+                Ok(Event::Signal(signal)) => return Ended::FromOutside(End::Signal(signal)),
+                Ok(Event::Pager(error)) => return Ended::PagerFailed(error),
+                Err(_) => {}
+            }
+            if let Some(timeout) = self.timeout.filter(|&timeout| self.started.elapsed() >= timeout) {
+                return Ended::FromOutside(End::TimedOut(timeout));
+            }
+            if let Some(progress) = &mut progress {
+                progress(&self.read());
+            }
+        }
+    }
+
+    /// Stops the vCPU; `false` if it does not.
+    fn halt(&self, vcpu: &VcpuThread) -> bool {
+        let last = Instant::now() + PATIENCE;
+        while Instant::now() < last {
+            vcpu.stop();
+            if let Ok(Event::Vcpu(_)) = self.events.recv_timeout(REPEAT) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn read(&self) -> Reading {
+        Reading {
+            elapsed: self.started.elapsed(),
+            tsc_khz: self.tsc_khz,
+            guest: self.ram.and_then(read_guest_stats),
+            host: self.pager.map(Pager::stats),
+        }
+    }
+}
+
+fn ended(stop: Stop) -> End {
+    match stop {
+        Stop::Crashed(crash) => End::Crash(crash),
+        Stop::Ended(Ending::Exit(exit)) => End::Exit(exit),
+        Stop::Ended(Ending::BrokenPipe) => End::BrokenPipe,
+        Stop::Ended(Ending::OutputFailed(errno)) => End::OutputFailed(errno.into()),
+        // Neither arrives here: an unknown exit is a crash, and whoever stops a run keeps his own reason.
+        Stop::Ended(Ending::UnknownExit(_) | Ending::Stopped) => End::Signal(SIGTERM),
+    }
+}
+
+/// [`GuestStats`] as bytes.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Wire(GuestStats);
+
+// SAFETY: `GuestStats` is `repr(C)` and all 64-bit integers, so it has no padding and any bytes make a valid one.
+unsafe impl ByteValued for Wire {}
+
+fn read_guest_stats(ram: &GuestRam) -> Option<Box<GuestStats>> {
+    let read = ram.memory().read_obj::<Wire>(GuestAddress(STATS.0));
+    read.inspect_err(|error| log::error!("the guest's counters are not in its RAM: {error}"))
+        .ok()
+        .map(|Wire(stats)| Box::new(stats))
+}
+
+fn watch_signals(sender: Sender<Event>) -> Result<Handle, MachineError> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(MachineError::Signals)?;
+    let handle = signals.handle();
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if sender.send(Event::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        })
+        .map_err(MachineError::Signals)?;
+    Ok(handle)
+}
