@@ -41,6 +41,7 @@ mod host {
         };
     }
 
+    /// Where a guest-physical address is in the test.
     pub fn pointer<T>(gpa: Gpa) -> *mut T {
         assert!((gpa.0 as usize) < TEST_RAM, "{gpa} is not RAM");
         RAM.with(|ram| ram.wrapping_add(gpa.0 as usize).cast())

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use abi::addr::{Gpa, PAGE_SIZE, pages_for};
+use abi::addr::{Gpa, PAGE_SIZE};
 use abi::files::{ENTRIES_START, Entry, MAGIC, READ_ONLY};
 
 use crate::arch::direct;
@@ -96,17 +96,14 @@ impl FileDisk {
         core::str::from_utf8(&self.file(file).path).unwrap_or("a file")
     }
 
-    /// Reads pages from the `first` on, each into a frame. Past the file's end there are zeros.
+    /// Reads from an offset, which is a multiple of a sector as the segments' lengths together are, into frames or parts of
+    /// them. Past the file's end there are zeros.
     ///
     /// # Errors
     /// The device failed.
-    pub fn read_pages(&mut self, file: FileId, first: u32, frames: &[Gpa]) -> Result<(), Failed> {
-        let sector = self.file(file).first_sector + u64::from(first) * SECTORS_A_PAGE;
-        let mut segments = [(Gpa(0), PAGE_SIZE as u32); crate::drivers::block::MAX_SEGMENTS];
-        for (segment, frame) in segments.iter_mut().zip(frames) {
-            segment.0 = *frame;
-        }
-        self.disk.as_mut().ok_or(Failed)?.read(sector, &segments[..frames.len()])
+    pub fn read(&mut self, file: FileId, offset: u64, to: &[(Gpa, u32)]) -> Result<(), Failed> {
+        let sector = self.file(file).first_sector + offset / 512;
+        self.disk.as_mut().ok_or(Failed)?.read(sector, to)
     }
 
     /// Writes a page of a file.
@@ -124,12 +121,6 @@ impl FileDisk {
     /// The device failed.
     pub fn flush(&mut self) -> Result<(), Failed> {
         self.disk.as_mut().map_or(Ok(()), Block::flush)
-    }
-
-    /// How many pages a file has.
-    #[must_use]
-    pub fn pages(&self, file: FileId) -> u32 {
-        u32::try_from(pages_for(self.len(file))).unwrap_or(u32::MAX)
     }
 }
 

@@ -133,7 +133,10 @@ impl Segment {
         let right = segment.file_bytes <= segment.memory_bytes
             && Gva(end) <= Gva(USER_END.0 - page)
             && segment.address % page == segment.offset % page
-            && segment.offset.checked_add(segment.file_bytes).is_some_and(|end| end < u64::from(u32::MAX) * page);
+            && segment
+                .offset
+                .checked_add(segment.file_bytes)
+                .is_some_and(|end| end < u64::from(u32::MAX) * page);
         if right { Ok(segment) } else { Err(NotExecutable) }
     }
 }
@@ -180,8 +183,8 @@ mod tests {
             (0x40_0000, 1, 10, 20),
             (0x40_0000, 0, 30, 20),
             (USER_END.0 - 0x1000, 0, 10, 20),
-            (u64::MAX & !0xfff, 0, 10, 0x2000),
-            (0x40_0000, u64::MAX & !0xfff, 0x1000, 0x2000),
+            (!0xfff, 0, 10, 0x2000),
+            (0x40_0000, !0xfff, 0x1000, 0x2000),
         ] {
             let bytes = load(address, offset, file, memory);
             assert_eq!(Program::parse(&header, &bytes), Err(NotExecutable), "{address:#x} {offset:#x}");

@@ -12,6 +12,7 @@ use crate::drivers::console::Ready;
 use crate::fs::open::{Object, OpenFile};
 use crate::fs::path;
 use crate::vm::page::Rights;
+use crate::vm::table::USER_END;
 
 /// openat's directory that stands for the working directory.
 pub const AT_FDCWD: i32 = -100;
@@ -61,7 +62,9 @@ pub fn lookup(call: &mut Call<'_>, path: &[u8]) -> Result<Object, Errno> {
     }
     match call.memory.files.find(path) {
         Some(file) => Ok(Object::File(file)),
-        None if call.memory.files.is_directory(path) || path == b"/dev" => Ok(Object::Directory(path.to_vec())),
+        None if call.memory.files.is_directory(path) || path == b"/dev" => {
+            Ok(Object::Directory(path.to_vec()))
+        }
         None => Err(Errno::NOENT),
     }
 }
@@ -79,7 +82,9 @@ fn open_path(call: &mut Call<'_>, path: &[u8], flags: u64) -> Outcome {
         Object::Directory(_) if writes => return Err(Errno::ISDIR.into()),
         Object::Directory(_) => {}
         _ if flags & O_DIRECTORY != 0 => return Err(Errno::NOTDIR.into()),
-        Object::File(file) if writes && call.memory.files.file(*file).read_only => return Err(Errno::ACCES.into()),
+        Object::File(file) if writes && call.memory.files.file(*file).read_only => {
+            return Err(Errno::ACCES.into());
+        }
         Object::Text(_) if writes => return Err(Errno::ACCES.into()),
         _ => {}
     }
@@ -97,16 +102,21 @@ pub fn openat(call: &mut Call<'_>, [directory, name, flags, ..]: Arguments) -> O
     open_path(call, &path, flags)
 }
 
-/// Checks that a file was opened for reading, or (true) for writing.
-fn check_access(file: &OpenFile, write: bool) -> Result<(), Errno> {
+/// Checks that a file was opened for reading, or (true) for writing, and that the range is one of a program. Returns the
+/// length to be done.
+fn check(file: &OpenFile, write: bool, start: u64, len: u64) -> Result<usize, Errno> {
     let access = u64::from(file.flags.get()) & O_ACCESS;
-    let allowed = access == 2 || access == u64::from(write);
-    if allowed { Ok(()) } else { Err(Errno::BADF) }
+    if access != 2 && access != u64::from(write) {
+        return Err(Errno::BADF);
+    }
+    match start.checked_add(len) {
+        Some(end) if end <= USER_END.0 => Ok(len.min(MOST) as usize),
+        _ => Err(Errno::FAULT),
+    }
 }
 
 fn read_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, to: u64, len: u64) -> Outcome {
-    check_access(file, false)?;
-    let len = len.min(MOST) as usize;
+    let len = check(file, false, to, len)?;
     let space = &mut call.process.space;
     match &file.object {
         Object::File(file) => Ok(call.memory.read_file_to(space, *file, offset, Gva(to), len)? as u64),
@@ -150,8 +160,7 @@ fn read_input(call: &mut Call<'_>, flags: u32, to: u64, len: usize) -> Outcome {
 }
 
 fn write_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, from: u64, len: u64) -> Outcome {
-    check_access(file, true)?;
-    let len = len.min(MOST) as usize;
+    let len = check(file, true, from, len)?;
     let space = &mut call.process.space;
     match &file.object {
         Object::File(file) => {
@@ -173,10 +182,16 @@ fn write_output(call: &mut Call<'_>, error: bool, from: u64, len: usize) -> Outc
     while done < len {
         let part = (len - done).min(MAX_SEGMENTS * PAGE_SIZE);
         let range = (Gva(from.wrapping_add(done as u64)), part);
-        let sent = call.memory.with_pinned(&mut call.process.space, range, Rights::READ, &mut segments, |_, parts, bytes| {
-            consoles.send(error, parts);
-            bytes
-        });
+        let sent = call.memory.with_pinned(
+            &mut call.process.space,
+            range,
+            Rights::READ,
+            &mut segments,
+            |_, parts, bytes| {
+                consoles.send(error, parts);
+                bytes
+            },
+        );
         match sent {
             Ok(bytes) => done += bytes,
             Err(invalid) if done == 0 => return Err(invalid.into()),

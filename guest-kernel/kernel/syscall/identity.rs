@@ -6,7 +6,7 @@ use super::{Arguments, Call, Errno, Outcome};
 use crate::arch::cpu::{self, msr};
 use crate::fs::open::LIMIT;
 use crate::time::SECOND;
-use crate::vm::space::STACK_LIMIT;
+use crate::vm::area::STACK_LIMIT;
 use crate::vm::table::USER_END;
 
 pub fn getpid(call: &mut Call<'_>, _: Arguments) -> Outcome {

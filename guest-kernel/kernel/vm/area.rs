@@ -8,6 +8,13 @@ use abi::addr::{Gva, PAGE_SHIFT};
 use super::page::Rights;
 use crate::fs::FileId;
 
+/// No mapping below: a null pointer with an offset must fault (vm.mmap_min_addr).
+pub const LOWEST: Gva = Gva(0x1_0000);
+/// How far the stack grows: RLIMIT_STACK's default.
+pub const STACK_LIMIT: u64 = 8 << 20;
+/// Room that stays free below a stack that grows (Linux: stack_guard_gap).
+pub const STACK_GAP: u64 = 1 << 20;
+
 /// Where an untouched page comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Recipe {
@@ -205,12 +212,20 @@ impl AreaMap {
         }
     }
 
-    /// Lets the stack area at `gva` start lower.
-    pub fn grow_down(&mut self, area_start: Gva, start: Gva) {
-        let index = self.at_or_after(area_start);
-        if let Some(area) = self.areas.get_mut(index) {
-            area.start = start;
+    /// Lets the stack grow down to an address, as far as its limit and the gap to what lies below allow. Returns the
+    /// stack's area, `None` where there is none that may grow so far.
+    pub fn grow_stack(&mut self, gva: Gva) -> Option<&Area> {
+        let index = self.at_or_after(gva);
+        let stack = *self.areas.get(index)?;
+        let start = gva.page_start();
+        let room = start >= LOWEST && stack.end - start <= STACK_LIMIT;
+        let below = Gva(start.0.saturating_sub(STACK_GAP))..stack.start;
+        if stack.kind != Kind::Stack || !room || !self.is_free(&below) {
+            return None;
         }
+        self.areas[index].start = start;
+        self.last = index;
+        self.areas.get(index)
     }
 
     /// Makes `at` a border between areas; the index of the first one from there on.

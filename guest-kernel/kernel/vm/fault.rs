@@ -58,11 +58,11 @@ impl Memory {
     }
 
     fn serve(&mut self, space: &mut AddressSpace, gva: Gva, access: Rights) -> Result<Source, Invalid> {
-        if space.areas.find(gva).is_none() && !space.grow_stack(gva) {
-            return Err(Invalid::NoArea);
-        }
         let AddressSpace { areas, table, .. } = space;
-        let area = areas.find(gva).ok_or(Invalid::NoArea)?;
+        let area = match areas.find(gva) {
+            Some(area) => area,
+            None => areas.grow_stack(gva).ok_or(Invalid::NoArea)?,
+        };
         if !area.rights.any() || !area.rights.allow(access) {
             return Err(Invalid::NoRight);
         }
@@ -70,20 +70,22 @@ impl Memory {
         let place = Place { entry: self.entry(table, page)?, rights: area.rights, kind: area.kind };
         let entry = place.entry.load();
         match (entry.page(), area.recipe(page)) {
+            (Page::Untouched, Recipe::Zero) => self.zero_in(&place),
+            (Page::Swapped(slot), _) => self.swap_in(&place, slot),
             // The CPU knew an older entry.
             (Page::Resident(_), _) if entry.permits(access) => {
                 cpu::invlpg(page);
                 Ok(Source::Resident)
             }
-            (Page::Swapped(slot), _) => self.swap_in(&place, slot),
-            (Page::Untouched, Recipe::Zero) => self.zero_in(&place),
             // A frame of the cache is mapped read-only in a private mapping, so a write to it ends here.
             (_, Recipe::File(file, index)) if access.allow(Rights::WRITE) => {
                 self.copy_in(&place, page, file, index)
             }
             (Page::Untouched, Recipe::File(file, index)) => self.map_file(&place, file, index),
-            (Page::Resident(_), Recipe::Zero) => Err(Invalid::NoRight),
-            (Page::Resident(_), Recipe::File(..)) => Err(Invalid::NoRight),
+            // The entry of a resident page has the area's rights, but for writing to the cache's frames.
+            (Page::Resident(_), _) => {
+                unreachable!("{entry:?} does not permit {access:?}, which its area allows")
+            }
         }
     }
 
@@ -170,7 +172,8 @@ impl Memory {
             return Err(Invalid::PastEnd);
         }
         let frame = self.allocate()?;
-        if self.files.read_pages(file, index, &[self.frames.gpa(frame)]).is_err() {
+        let segment = (self.frames.gpa(frame), PAGE_SIZE as u32);
+        if self.files.read(file, u64::from(index) * PAGE_SIZE as u64, &[segment]).is_err() {
             self.frames.free(frame);
             log::error!("the file disk failed to read page {index} of {}", self.files.path(file));
             return Err(Invalid::Device);

@@ -1,6 +1,7 @@
 //! Reading and writing files through the page cache.
 
-use abi::addr::{Gpa, Gva, PAGE_SIZE};
+use abi::addr::{Gva, PAGE_SIZE};
+use alloc::vec::Vec;
 
 use super::Memory;
 use super::fault::Invalid;
@@ -109,7 +110,10 @@ impl Memory {
         let (page, in_file, part) = split(offset, len - done);
         let part = part.min(PAGE_SIZE - at.page_offset());
         if access.allow(Rights::WRITE) {
-            self.read_ahead(file, page, in_file + len - done)?;
+            let straight = self.read_straight(space, file, offset, at, len - done)?;
+            if straight > 0 {
+                return Ok(straight);
+            }
         }
         let user = self.user_frame(space, at, access)?;
         // Taking a frame for the file's page must not take this one.
@@ -124,35 +128,46 @@ impl Memory {
         Ok(part)
     }
 
-    /// Brings the pages that a read of `bytes` from page `first` on will want into the cache, as many as one request takes,
-    /// if the first is not there. What the caller did not ask for is not read.
-    fn read_ahead(&mut self, file: FileId, first: u32, bytes: usize) -> Result<(), Invalid> {
-        let wanted = (bytes.div_ceil(PAGE_SIZE) as u32).min(self.files.pages(file) - first);
-        let mut taken = [FrameIndex(0); MAX_SEGMENTS];
-        let mut pages = [Gpa(0); MAX_SEGMENTS];
-        let mut count = 0;
-        while count < MAX_SEGMENTS.min(wanted as usize)
-            && self.cache.find(&self.frames, file, first + count as u32).is_none()
-        {
-            match self.allocate() {
-                Ok(frame) => (taken[count], pages[count]) = (frame, self.frames.gpa(frame)),
-                Err(_) if count > 0 => break,
-                Err(error) => return Err(error.into()),
-            }
-            count += 1;
+    /// Reads whole pages that are not in the cache straight into a program's frames, as many as one request takes: a copy
+    /// would cost more than all the rest, and what is read once in a long run is not worth a frame of the cache. Returns
+    /// the bytes read, 0 where there is no whole page to read so.
+    fn read_straight(
+        &mut self,
+        space: &mut AddressSpace,
+        file: FileId,
+        offset: u64,
+        to: Gva,
+        len: usize,
+    ) -> Result<usize, Invalid> {
+        if !offset.is_multiple_of(PAGE_SIZE as u64) || len < PAGE_SIZE {
+            return Ok(0);
         }
-        // One page is what `cached` reads anyway, and it reports the errors.
-        let read = count > 1 && self.files.read_pages(file, first, &pages[..count]).is_ok();
-        for (n, frame) in taken[..count].iter().enumerate() {
-            if read {
-                self.cache.insert(&mut self.frames, *frame, file, first + n as u32);
-                self.count_resident(*frame);
-                self.stats.file_read += 1;
-            } else {
-                self.frames.free(*frame);
-            }
+        let first = (offset / PAGE_SIZE as u64) as u32;
+        // A range of n pages may touch n + 1 frames.
+        let most = (len / PAGE_SIZE).min(MAX_SEGMENTS - 1) as u32;
+        let cached = (0..most).find(|n| self.cache.find(&self.frames, file, first + n).is_some());
+        let pages = cached.unwrap_or(most);
+        if pages == 0 {
+            return Ok(0);
         }
-        Ok(())
+        let bytes = pages as usize * PAGE_SIZE;
+        let mut segments = Vec::with_capacity(MAX_SEGMENTS);
+        let read = self.with_pinned(
+            space,
+            (to, bytes),
+            Rights::WRITE,
+            &mut segments,
+            |memory, segments, usable| {
+                let whole = usable == bytes;
+                whole && memory.files.read(file, offset, segments).is_ok()
+            },
+        )?;
+        // Where not all of the range can be used or read, the slow way finds out how much.
+        if !read {
+            return Ok(0);
+        }
+        self.stats.file_read += u64::from(pages);
+        Ok(bytes)
     }
 }
 

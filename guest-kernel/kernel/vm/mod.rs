@@ -23,6 +23,8 @@ pub mod user;
 #[cfg(test)]
 mod tests;
 
+use alloc::vec::Vec;
+
 use abi::stats::{GuestStats, Source};
 use paging::policy::{AnyPolicy, Policy};
 
@@ -50,7 +52,7 @@ pub struct Memory {
     /// The counters that the VMM reads.
     pub stats: &'static mut GuestStats,
     /// Frames that a device reads or writes at this moment: not to be evicted.
-    pub pinned: alloc::vec::Vec<FrameIndex>,
+    pub pinned: Vec<FrameIndex>,
     /// A page could not be had for want of memory: the running program is to be killed.
     pub exhausted: bool,
 }

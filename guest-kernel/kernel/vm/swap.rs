@@ -145,6 +145,7 @@ impl Swap {
         disk.write(u64::from(first.number()) * SECTORS_A_PAGE, &segments[..frames.len().min(CLUSTER)])
     }
 
+    /// Lets every request from now on fail.
     #[cfg(test)]
     pub fn break_disk(&mut self) {
         self.disk.iter_mut().for_each(|disk| disk.broken = true);
