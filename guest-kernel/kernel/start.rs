@@ -134,6 +134,7 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
         files: files.unwrap_or_else(FileDisk::empty),
         stats,
         pinned: Vec::new(),
+        segments: Vec::new(),
         exhausted: false,
     }
 }

@@ -19,7 +19,6 @@ pub use virtio::Block;
 #[cfg(not(test))]
 mod virtio {
     use alloc::boxed::Box;
-    use core::iter::once;
     use core::ptr::{addr_of, addr_of_mut};
 
     use abi::addr::Gpa;
@@ -37,6 +36,8 @@ mod virtio {
     const WRITE: u32 = 1;
     const FLUSH: u32 = 4;
     const OK: u8 = 0;
+    /// Number of the part that takes the status: after all that carry data.
+    const STATUS: u16 = MAX_SEGMENTS as u16 + 1;
 
     #[repr(C)]
     struct Request {
@@ -50,9 +51,8 @@ mod virtio {
     pub struct Block {
         queue: Queue,
         request: *mut Request,
-        /// Where the device finds the request's head, and where it puts the status.
+        /// Where the device finds the request's head.
         head: Segment,
-        status: Segment,
         sectors: u64,
         flushes: bool,
     }
@@ -64,13 +64,13 @@ mod virtio {
         /// There is none.
         pub fn open(base: Gpa) -> Result<Self, NoDevice> {
             let (device, features) = Mmio::open(base, feature::FLUSH)?;
-            let queue = Queue::new(device, 0, false)?;
+            let mut queue = Queue::new(device, 0, false)?;
             device.start();
             let request = Box::leak(Box::new(Request { kind: 0, reserved: 0, sector: 0, status: 0 }));
+            queue.describe(STATUS, (direct::gpa_of(&raw const request.status), 1, true), None);
             Ok(Self {
                 queue,
                 head: (direct::gpa_of(&raw const *request), 16, false),
-                status: (direct::gpa_of(&raw const request.status), 1, true),
                 request,
                 sectors: u64::from(device.config(0)) | u64::from(device.config(4)) << 32,
                 flushes: features & feature::FLUSH != 0,
@@ -115,33 +115,18 @@ mod virtio {
                 addr_of_mut!((*self.request).sector).write_volatile(sector);
                 addr_of_mut!((*self.request).status).write_volatile(!OK);
             }
-            let data = segments.iter().map(|&(gpa, len)| (gpa, len, kind == READ));
-            let parts = segments.len() + 2;
-            self.queue.transfer(Counted(once(self.head).chain(data).chain(once(self.status)), parts));
+            let device_writes = kind == READ;
+            self.queue.describe(0, self.head, Some(if segments.is_empty() { STATUS } else { 1 }));
+            for (n, &(gpa, len)) in (1..).zip(segments) {
+                let last = usize::from(n) == segments.len();
+                self.queue.describe(n, (gpa, len, device_writes), Some(if last { STATUS } else { n + 1 }));
+            }
+            self.queue.transfer();
             // SAFETY: as above.
             let status = unsafe { addr_of!((*self.request).status).read_volatile() };
             if status == OK { Ok(()) } else { Err(Failed) }
         }
     }
-
-    /// An iterator whose length is known from elsewhere.
-    struct Counted<I>(I, usize);
-
-    impl<I: Iterator> Iterator for Counted<I> {
-        type Item = I::Item;
-
-        fn next(&mut self) -> Option<I::Item> {
-            let item = self.0.next();
-            self.1 -= usize::from(item.is_some());
-            item
-        }
-
-        fn size_hint(&self) -> (usize, Option<usize>) {
-            (self.1, Some(self.1))
-        }
-    }
-
-    impl<I: Iterator> ExactSizeIterator for Counted<I> {}
 }
 
 /// On the host a disk is a buffer, so that everything above it can be tested.

@@ -38,7 +38,8 @@ impl Input {
     pub fn poll(&mut self) -> Ready<'_> {
         if let State::Idle = self.state {
             let address = direct::gpa_of(self.buffer.as_ptr());
-            self.queue.submit(core::iter::once((address, PAGE_SIZE as u32, true)));
+            self.queue.describe(0, (address, PAGE_SIZE as u32, true), None);
+            self.queue.submit();
             self.state = State::Waiting;
         }
         if let State::Waiting = self.state {
@@ -66,9 +67,15 @@ impl Input {
 pub struct Output(Queue);
 
 impl Output {
-    /// Sends bytes straight from frames.
+    /// Sends bytes straight from frames, at most as many parts as a queue has entries.
     pub fn send(&mut self, from: &[(Gpa, u32)]) {
-        self.0.transfer(from.iter().map(|&(gpa, len)| (gpa, len, false)));
+        for (n, &(gpa, len)) in (0..).zip(from) {
+            let last = usize::from(n) + 1 == from.len();
+            self.0.describe(n, (gpa, len, false), (!last).then_some(n + 1));
+        }
+        if !from.is_empty() {
+            self.0.transfer();
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use abi::addr::Gpa;
 use super::mmio::{Mmio, NoDevice};
 use crate::arch::direct;
 
-/// Entries of a queue, and so the most segments of a request.
+/// Entries of a queue, and so the most parts of a request.
 pub const SIZE: usize = 32;
 const NEXT: u16 = 1;
 const DEVICE_WRITES: u16 = 2;
@@ -68,28 +68,32 @@ impl Queue {
         Ok(Self { rings, device, number, submitted: 0 })
     }
 
-    /// Gives a request to the device. The one before must be done. The device may use the segments until
+    /// Describes a part of the next request: the first has number 0, and each names the one after it. A part that is the same
+    /// in every request needs to be described only once.
+    #[inline]
+    pub fn describe(&mut self, number: u16, (address, len, device_writes): Segment, next: Option<u16>) {
+        let flags = if next.is_some() { NEXT } else { 0 } | if device_writes { DEVICE_WRITES } else { 0 };
+        let descriptor = Descriptor { address, len, flags, next: next.unwrap_or(0) };
+        let slot = usize::from(number) % SIZE;
+        // SAFETY: the rings live for ever, only this queue writes the descriptors, and the slot is one of them.
+        unsafe { addr_of_mut!((*self.rings).descriptors[slot]).write_volatile(descriptor) };
+    }
+
+    /// Gives the described request to the device. The one before must be done. The device may use the parts until
     /// [`Queue::done`] says otherwise: the caller keeps them.
-    pub fn submit(&mut self, segments: impl ExactSizeIterator<Item = Segment>) {
-        let last = segments.len() - 1;
-        debug_assert!(last < SIZE);
-        // SAFETY: the rings live for ever and only this queue writes these parts; the indices are below SIZE.
-        unsafe {
-            for (n, (address, len, device_writes)) in segments.enumerate() {
-                let flags = if n < last { NEXT } else { 0 } | if device_writes { DEVICE_WRITES } else { 0 };
-                let descriptor = Descriptor { address, len, flags, next: n as u16 + 1 };
-                addr_of_mut!((*self.rings).descriptors[n]).write_volatile(descriptor);
-            }
-            // Every entry of the available ring is 0, as it was made: the chain starts at descriptor 0.
-            self.submitted = self.submitted.wrapping_add(1);
-            fence(Ordering::Release);
-            addr_of_mut!((*self.rings).available_index).write_volatile(self.submitted);
-        }
+    #[inline]
+    pub fn submit(&mut self) {
+        // Every entry of the available ring is 0, as it was made: the chain starts at descriptor 0.
+        self.submitted = self.submitted.wrapping_add(1);
+        fence(Ordering::Release);
+        // SAFETY: the rings live for ever and only this queue writes the index.
+        unsafe { addr_of_mut!((*self.rings).available_index).write_volatile(self.submitted) };
         self.device.notify(self.number);
     }
 
     /// How many bytes the device wrote, once it is done with the request.
     #[must_use]
+    #[inline]
     pub fn done(&self) -> Option<u32> {
         // SAFETY: as for `submit`.
         unsafe {
@@ -102,9 +106,10 @@ impl Queue {
         }
     }
 
-    /// Gives a request to the device and waits until it is done.
-    pub fn transfer(&mut self, segments: impl ExactSizeIterator<Item = Segment>) {
-        self.submit(segments);
+    /// Gives the described request to the device and waits until it is done.
+    #[inline]
+    pub fn transfer(&mut self) {
+        self.submit();
         while self.done().is_none() {
             core::hint::spin_loop();
         }

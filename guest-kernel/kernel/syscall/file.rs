@@ -3,7 +3,7 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use abi::addr::{Gpa, Gva, PAGE_SIZE};
+use abi::addr::{Gva, PAGE_SIZE};
 use abi::files::MAX_PATH;
 
 use super::{Arguments, Call, Errno, Outcome, Stop};
@@ -177,21 +177,15 @@ fn write_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, from: u64, len: u
 /// Sends a program's bytes straight from its frames, as many pages at once as a request takes.
 fn write_output(call: &mut Call<'_>, error: bool, from: u64, len: usize) -> Outcome {
     let consoles = &mut call.machine.consoles;
-    let mut segments: Vec<(Gpa, u32)> = Vec::with_capacity(MAX_SEGMENTS);
     let mut done = 0;
     while done < len {
         let part = (len - done).min(MAX_SEGMENTS * PAGE_SIZE);
         let range = (Gva(from.wrapping_add(done as u64)), part);
-        let sent = call.memory.with_pinned(
-            &mut call.process.space,
-            range,
-            Rights::READ,
-            &mut segments,
-            |_, parts, bytes| {
+        let sent =
+            call.memory.with_pinned(&mut call.process.space, range, Rights::READ, |_, parts, bytes| {
                 consoles.send(error, parts);
                 bytes
-            },
-        );
+            });
         match sent {
             Ok(bytes) => done += bytes,
             Err(invalid) if done == 0 => return Err(invalid.into()),

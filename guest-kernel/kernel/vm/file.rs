@@ -1,7 +1,6 @@
 //! Reading and writing files through the page cache.
 
 use abi::addr::{Gva, PAGE_SIZE};
-use alloc::vec::Vec;
 
 use super::Memory;
 use super::fault::Invalid;
@@ -151,17 +150,10 @@ impl Memory {
             return Ok(0);
         }
         let bytes = pages as usize * PAGE_SIZE;
-        let mut segments = Vec::with_capacity(MAX_SEGMENTS);
-        let read = self.with_pinned(
-            space,
-            (to, bytes),
-            Rights::WRITE,
-            &mut segments,
-            |memory, segments, usable| {
-                let whole = usable == bytes;
-                whole && memory.files.read(file, offset, segments).is_ok()
-            },
-        )?;
+        let read = self.with_pinned(space, (to, bytes), Rights::WRITE, |memory, segments, usable| {
+            let whole = usable == bytes;
+            whole && memory.files.read(file, offset, segments).is_ok()
+        })?;
         // Where not all of the range can be used or read, the slow way finds out how much.
         if !read {
             return Ok(0);

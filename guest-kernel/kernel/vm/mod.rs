@@ -25,6 +25,7 @@ mod tests;
 
 use alloc::vec::Vec;
 
+use abi::addr::Gpa;
 use abi::stats::{GuestStats, Source};
 use paging::policy::{AnyPolicy, Policy};
 
@@ -53,6 +54,8 @@ pub struct Memory {
     pub stats: &'static mut GuestStats,
     /// Frames that a device reads or writes at this moment: not to be evicted.
     pub pinned: Vec<FrameIndex>,
+    /// The parts of the request that is being made; kept so that no request allocates.
+    pub segments: Vec<(Gpa, u32)>,
     /// A page could not be had for want of memory: the running program is to be killed.
     pub exhausted: bool,
 }

@@ -39,6 +39,7 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         files: FileDisk::empty(),
         stats,
         pinned: Vec::new(),
+        segments: Vec::new(),
         exhausted: false,
     }
 }

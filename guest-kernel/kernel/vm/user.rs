@@ -12,6 +12,7 @@ use super::frame::FrameIndex;
 use super::page::Rights;
 use super::space::AddressSpace;
 use super::table::USER_END;
+use crate::drivers::block::MAX_SEGMENTS;
 
 /// Plain data that may be copied to and from a program byte by byte.
 ///
@@ -183,8 +184,8 @@ impl Memory {
         Ok(None)
     }
 
-    /// Pins the frames under a range, up to `segments` of them, and gives their addresses and lengths to a device. Returns
-    /// what `io` did with how many bytes.
+    /// Pins the frames under a range, as many as a request takes, and has `io` give them to a device, with the number of
+    /// their bytes. Returns what `io` returned.
     ///
     /// # Errors
     /// The first page cannot be used; where a later one cannot, the range is cut short.
@@ -193,15 +194,14 @@ impl Memory {
         space: &mut AddressSpace,
         range: (Gva, usize),
         access: Rights,
-        segments: &mut Vec<(Gpa, u32)>,
         io: impl FnOnce(&mut Self, &[(Gpa, u32)], usize) -> R,
     ) -> Result<R, Invalid> {
         let (start, len) = range;
+        let mut segments = core::mem::take(&mut self.segments);
         segments.clear();
-        let limit = segments.capacity();
         let mut bytes = 0;
         let result = self.user_parts(space, start, len, access, |memory, frame, offset, part, done| {
-            if segments.len() == limit {
+            if segments.len() == MAX_SEGMENTS {
                 return Err(Invalid::PastEnd);
             }
             memory.pinned.push(frame);
@@ -211,8 +211,9 @@ impl Memory {
         });
         let result = match result {
             Err(error) if bytes == 0 => Err(error),
-            _ => Ok(io(self, segments, bytes)),
+            _ => Ok(io(self, &segments, bytes)),
         };
+        self.segments = segments;
         self.pinned.clear();
         result
     }
