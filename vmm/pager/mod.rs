@@ -208,10 +208,8 @@ impl Drop for Pager {
         }
         for frame in self.shared.frames.all() {
             let slot = match self.shared.frames.lock(frame).state() {
-                FrameState::Resident(slot) => slot,
                 FrameState::Parked(berth) => self.shared.staging.slot(berth),
-                FrameState::Stored(slot) => Some(slot),
-                FrameState::Zero | FrameState::Writing(_) => None,
+                state => state.slot(),
             };
             slot.into_iter().for_each(|slot| self.shared.store.release(slot));
         }
