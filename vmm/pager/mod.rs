@@ -161,7 +161,7 @@ impl Pager {
             policy: Mutex::new(AnyPolicy::new(config.policy, ram.frames())),
             references: References::new(ram.frames()),
             staging,
-            room: Room::new(budget - eviction.reserve()),
+            room: Room::new(budget - eviction.reserve(), ram.frames()),
             store: config.store,
             counters: Counters::default(),
             on_failure: Mutex::new(Some(Box::new(on_failure))),
