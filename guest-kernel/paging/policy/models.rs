@@ -13,7 +13,7 @@ pub(super) fn model(kind: PolicyKind, frames: u32) -> Box<dyn Policy> {
         PolicyKind::Sieve => Box::new(Sieve::default()),
         PolicyKind::S3Fifo => Box::new(S3Fifo::default()),
         PolicyKind::WsClock => {
-            Box::new(WsClock { window: (frames / FRAMES_A_TICK).max(8), ..WsClock::default() })
+            Box::new(WsClock { window: (frames / FRAMES_A_TICK * 4).max(32), ..WsClock::default() })
         }
     }
 }
@@ -229,7 +229,7 @@ impl Policy for WsClock {
 
     fn victim(&mut self, pages: &mut dyn Pages) -> Option<u32> {
         let mut seen = Vec::new();
-        for _ in 0..self.queue.len().min(128) {
+        for _ in 0..self.queue.len().min(32) {
             let (frame, used_at) = self.queue.front_mut()?;
             if pages.referenced(*frame) {
                 *used_at = self.now;

@@ -12,9 +12,11 @@ use super::hand::HandRing;
 use super::{FRAMES_A_TICK, Pages, Policy};
 
 /// At how many pages the hand looks before it takes the best that it saw.
-const LOOKS: u32 = 128;
-/// The shortest window of the working set, in ticks.
-const SHORTEST_WINDOW: u32 = 8;
+const LOOKS: u32 = 32;
+/// The window of the working set: as many ticks as look at each frame this many times, and at least
+/// [`SHORTEST_WINDOW`].
+const LOOKS_A_WINDOW: u32 = 4;
+const SHORTEST_WINDOW: u32 = 32;
 
 /// The pages in a circle, each with the time of its last use. 12 bytes a frame.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl WsClock {
             face: HandRing::new(frames),
             used_at: vec![0; frames as usize],
             now: 0,
-            window: (frames / FRAMES_A_TICK).max(SHORTEST_WINDOW),
+            window: (frames / FRAMES_A_TICK * LOOKS_A_WINDOW).max(SHORTEST_WINDOW),
         }
     }
 
