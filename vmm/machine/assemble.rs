@@ -17,7 +17,7 @@ use super::vm::{During, Vm, VmError};
 use crate::devices::{FileDisk, FileError, GuestLog, InputReader, SwapDisk};
 use crate::guest;
 use crate::memory::{GuestRam, RamError};
-use crate::pager::{Pager, PagerConfig, PagerError};
+use crate::pager::{self, Pager, PagerConfig, PagerError};
 use crate::store::{Store, StoreError};
 
 /// Why a machine could not be built, or could not go on.
@@ -78,7 +78,7 @@ impl Machine {
     /// A part cannot be had.
     pub fn new(
         config: Config,
-        pager_failed: impl Fn(PagerError) + Send + 'static,
+        pager_failed: impl FnOnce(PagerError) + Send + 'static,
     ) -> Result<Self, MachineError> {
         let ram = GuestRam::new(config.ram)?;
         let vm = Vm::new(ram.clone())?;
@@ -146,9 +146,10 @@ impl Parts<'_> {
     }
 }
 
-/// Opens the store that both levels share, where either needs one: room for every page of guest RAM and of swap.
+/// Opens the store that both levels share, where either needs one: room for what the pager
+/// needs and for every page of swap.
 fn open_store(config: &Config) -> Result<Option<Arc<Store>>, StoreError> {
-    let paged = config.host_ram.map_or(0, |_| config.ram.pages());
+    let paged = config.host_ram.map_or(0, |_| pager::slots_needed(config.ram));
     let swap = match &config.guest {
         Guest::Program(program) => program.swap.map_or(0, |swap| swap.pages()),
         Guest::Kernel(_) => 0,
@@ -162,10 +163,10 @@ fn start_pager(
     config: &Config,
     ram: &GuestRam,
     store: Option<&Arc<Store>>,
-    failed: impl Fn(PagerError) + Send + 'static,
+    failed: impl FnOnce(PagerError) + Send + 'static,
 ) -> Result<Option<Pager>, PagerError> {
     let (Some(budget), Some(store)) = (config.host_ram, store) else { return Ok(None) };
-    let config = PagerConfig { budget, policy: config.host_policy, store: Arc::clone(store) };
+    let config = PagerConfig { budget, policy: config.host_policy, store: Arc::clone(store), eviction: None };
     Pager::start(ram, config, failed).map(Some)
 }
 
