@@ -24,8 +24,8 @@ pub enum Object {
     Zero,
     /// /dev/urandom.
     Random,
-    /// A text that was made when it was opened, such as /proc/self/maps.
-    Text(Vec<u8>),
+    /// /proc/self/maps, as it is when it is read.
+    Maps,
     /// A directory, by its path.
     Directory(Vec<u8>),
 }

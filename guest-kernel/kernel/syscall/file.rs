@@ -57,7 +57,7 @@ pub fn lookup(call: &mut Call<'_>, path: &[u8]) -> Result<Object, Errno> {
         b"/dev/stdout" | b"/proc/self/fd/1" => return Ok(Object::Output(false)),
         b"/dev/stderr" | b"/proc/self/fd/2" => return Ok(Object::Output(true)),
         b"/proc/self/exe" => return Ok(Object::File(call.process.program)),
-        b"/proc/self/maps" => return Ok(Object::Text(crate::proc::maps(call.memory, call.process))),
+        b"/proc/self/maps" => return Ok(Object::Maps),
         _ => {}
     }
     match call.memory.files.find(path) {
@@ -85,7 +85,7 @@ fn open_path(call: &mut Call<'_>, path: &[u8], flags: u64) -> Outcome {
         Object::File(file) if writes && call.memory.files.file(*file).read_only => {
             return Err(Errno::ACCES.into());
         }
-        Object::Text(_) if writes => return Err(Errno::ACCES.into()),
+        Object::Maps if writes => return Err(Errno::ACCES.into()),
         _ => {}
     }
     let file = OpenFile::new(object, (flags & !O_CLOEXEC) as u32);
@@ -129,7 +129,8 @@ fn read_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, to: u64, len: u64)
             super::identity::fill_random(call, to, len as u64)?;
             Ok(len as u64)
         }
-        Object::Text(text) => {
+        Object::Maps => {
+            let text = crate::proc::maps(call.memory, call.process);
             let rest = text.get(offset as usize..).unwrap_or_default();
             let part = &rest[..len.min(rest.len())];
             call.write(to, part)?;
@@ -170,7 +171,7 @@ fn write_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, from: u64, len: u
         }
         Object::Null | Object::Zero | Object::Random => Ok(len as u64),
         Object::Output(error) => write_output(call, *error, from, len),
-        Object::Input | Object::Text(_) | Object::Directory(_) => Err(Errno::BADF.into()),
+        Object::Input | Object::Maps | Object::Directory(_) => Err(Errno::BADF.into()),
     }
 }
 
@@ -271,7 +272,6 @@ pub fn lseek(call: &mut Call<'_>, [number, offset, whence, ..]: Arguments) -> Ou
     let file = positioned(call, number, 0)?;
     let size = match &file.object {
         Object::File(file) => call.memory.files.len(*file),
-        Object::Text(text) => text.len() as u64,
         _ => 0,
     };
     let base = match whence {

@@ -180,7 +180,7 @@ fn part(area: &Area, from: Gva, to: Gva, bytes: u64) -> Area {
     let backing = match area.backing {
         Backing::Anonymous => Backing::Anonymous,
         Backing::File { file, page } => {
-            Backing::File { file, page: page.wrapping_add(((from - area.start) / PAGE) as u32) }
+            Backing::File { file, page: page.saturating_add(((from - area.start) / PAGE) as u32) }
         }
     };
     Area { start: to, end: to + bytes, backing, ..*area }

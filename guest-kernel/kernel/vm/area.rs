@@ -72,7 +72,10 @@ impl Area {
         match self.backing {
             Backing::Anonymous => Recipe::Zero,
             Backing::File { file, page } => {
-                Recipe::File(file, page.wrapping_add(((gva.0 - self.start.0) >> PAGE_SHIFT) as u32))
+                // A page number that does not fit is past the end of any file, as the last one is.
+                let ahead = (gva.0 - self.start.0) >> PAGE_SHIFT;
+                let ahead = if ahead > u32::MAX as u64 { u32::MAX } else { ahead as u32 };
+                Recipe::File(file, page.saturating_add(ahead))
             }
         }
     }

@@ -97,8 +97,8 @@ impl Memory {
         while page < from.end {
             let old = match space.table.find(page) {
                 Ok(old) => old,
-                Err(_) => {
-                    page = page + PAGE_SIZE as u64;
+                Err(missing) => {
+                    page = Gva(missing.end);
                     continue;
                 }
             };

@@ -16,6 +16,9 @@ pub const MAPPINGS_TOP: Gva = Gva(0x7fff_f7ff_f000);
 /// Where a position-independent program is loaded.
 pub const PIE_BASE: Gva = Gva(0x5555_5555_4000);
 
+/// One area may be used for so many frames of RAM: the kernel's memory is bounded, and so must be what programs make it keep.
+const FRAMES_AN_AREA: usize = 16;
+
 /// An address space.
 pub struct AddressSpace {
     /// The page table, which is the SPT too.
@@ -34,7 +37,7 @@ impl AddressSpace {
     pub fn new(memory: &mut Memory, kernel: Gpa) -> Result<Self, OutOfMemory> {
         let root = memory.allocate_zeroed()?;
         let table = PageTable::new(&mut memory.frames, root, kernel);
-        let limit = (memory.frames.len() as usize / 4).clamp(64, 65_530);
+        let limit = (memory.frames.len() as usize / FRAMES_AN_AREA).clamp(256, 65_530);
         let mut areas = AreaMap::new(limit);
         areas.insert(Area {
             start: Gva(STACK_TOP.0 - PAGE_SIZE as u64),

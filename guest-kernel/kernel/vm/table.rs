@@ -70,7 +70,7 @@ pub struct Missing {
     parent: EntryRef,
     base: Gva,
     /// First address after those that it would translate.
-    end: u64,
+    pub end: u64,
 }
 
 /// The page table of one address space.
