@@ -43,6 +43,14 @@ impl FileDisk {
         Self { disk: None, files: Vec::new() }
     }
 
+    /// One file that fills a disk from its start.
+    #[cfg(test)]
+    pub fn of_one(disk: Block, len: u64) -> Self {
+        let file =
+            File { path: b"/f".to_vec(), len, mode: 0o644, mtime_ns: 0, read_only: false, first_sector: 0 };
+        Self { disk: Some(disk), files: alloc::vec![file] }
+    }
+
     /// Reads the index.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use super::space::AddressSpace;
 use super::swap::Swap;
 use crate::arch::direct;
 use crate::drivers::block::Block;
-use crate::fs::FileDisk;
+use crate::fs::{FileDisk, FileId};
 
 const RAM: Gpa = Gpa(0x10_0000);
 const BASE: Gva = Gva(0x4000_0000);
@@ -261,4 +261,89 @@ fn a_broken_swap_disk_is_an_error_and_loses_no_resident_page() {
         assert_eq!(memory.get_user(&mut space, BASE + page * PAGE), Ok(page));
     }
     check_accounts(&memory, &space);
+}
+
+/// A file of 8 pages and a half, each byte its page's number plus 1.
+fn with_file(memory: &mut Memory) -> FileId {
+    let mut disk = Block::new(9);
+    for (at, byte) in disk.bytes.iter_mut().enumerate().take(8 * PAGE_SIZE + PAGE_SIZE / 2) {
+        *byte = (at / PAGE_SIZE) as u8 + 1;
+    }
+    memory.files = FileDisk::of_one(disk, 8 * PAGE + PAGE / 2);
+    FileId(0)
+}
+
+#[test]
+fn a_private_mapping_shows_the_file_and_keeps_its_writes_to_itself() {
+    let mut memory = memory(10, 64, PolicyKind::Clock);
+    let file = with_file(&mut memory);
+    let mut space = space(&mut memory);
+    let backing = Backing::File { file, page: 0 };
+    memory.map(&mut space, Area { backing, ..area(0, 16, READ_WRITE) }).unwrap();
+    let at = |page: u64| BASE + page * PAGE;
+    memory.put_user(&mut space, at(2), &0xffu8).unwrap();
+    for _ in 0..2 {
+        for page in 0..9 {
+            let expected = if page == 2 { 0xff } else { page as u8 + 1 };
+            assert_eq!(memory.get_user::<u8>(&mut space, at(page)), Ok(expected), "page {page}");
+            assert_eq!(memory.get_user::<u8>(&mut space, at(page) + 9), Ok(page as u8 + 1));
+        }
+    }
+    assert_eq!(
+        memory.get_user::<u8>(&mut space, at(8) + (PAGE - 1)),
+        Ok(0),
+        "zeros to the end of the last page"
+    );
+    assert_eq!(memory.get_user::<u8>(&mut space, at(9)), Err(Invalid::PastEnd));
+    let mut bytes = [0; 10];
+    assert_eq!(memory.read_file(file, 2 * PAGE, &mut bytes), Ok(10));
+    assert_eq!(bytes, [3; 10], "the file is as it was");
+    assert!(memory.stats.swapped_out <= 1, "pages of the file are dropped, never written to swap");
+}
+
+#[test]
+fn a_file_is_read_right_at_every_offset_and_alignment() {
+    let mut memory = memory(16, 64, PolicyKind::Fifo);
+    let file = with_file(&mut memory);
+    let mut space = space(&mut memory);
+    memory.map(&mut space, area(0, 12, READ_WRITE)).unwrap();
+    let content: Vec<u8> = (0..8 * PAGE_SIZE + PAGE_SIZE / 2).map(|at| (at / PAGE_SIZE) as u8 + 1).collect();
+    for (offset, to, len) in [
+        (0, 0, 40_000),
+        (0, 100, 8192),
+        (4096, 4095, 4097),
+        (1, 7, 20_000),
+        (8 * 4096 + 10, 0, 9000),
+        (40_000, 0, 5),
+    ] {
+        let whole = content.len().saturating_sub(offset).min(len);
+        let at = BASE + to;
+        let read = memory.read_file_to(&mut space, file, offset as u64, at, len);
+        assert_eq!(read, Ok(whole));
+        let mut bytes = vec![0; whole];
+        memory.read_user(&mut space, at, &mut bytes).unwrap();
+        assert!(bytes[..] == content[offset.min(content.len())..][..whole], "{offset} {to} {len}");
+    }
+    let end = BASE + 11 * PAGE;
+    assert_eq!(memory.read_file_to(&mut space, file, 0, end, 3 * PAGE_SIZE), Ok(PAGE_SIZE), "cut short");
+}
+
+#[test]
+fn a_write_to_a_file_reaches_the_disk_and_every_reader() {
+    let mut memory = memory(16, 64, PolicyKind::Fifo);
+    let file = with_file(&mut memory);
+    let mut space = space(&mut memory);
+    memory.map(&mut space, area(0, 4, READ_WRITE)).unwrap();
+    memory.write_user(&mut space, BASE, &[0xaa; 5000]).unwrap();
+    assert_eq!(memory.write_file_from(&mut space, file, 4000, BASE, 5000), Ok(5000));
+    assert_eq!(
+        memory.write_file_from(&mut space, file, 8 * PAGE, BASE, 5000),
+        Ok(PAGE_SIZE / 2),
+        "no further than its end"
+    );
+    let mut bytes = [0; 5002];
+    assert_eq!(memory.read_file(file, 3999, &mut bytes), Ok(5002));
+    assert_eq!((bytes[0], bytes[5001]), (1, 3));
+    assert_eq!(bytes[1..5001], [0xaa; 5000]);
+    assert_eq!(memory.stats.file_written, 5, "a write for each part that neither side's page borders cut");
 }
