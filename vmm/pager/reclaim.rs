@@ -36,10 +36,7 @@ pub struct Spread {
 impl Spread {
     /// For a policy and a budget in frames.
     pub fn new(policy: PolicyKind, budget: u32) -> Self {
-        let spread = match policy {
-            PolicyKind::Fifo => 0,
-            PolicyKind::Clock => budget / 8,
-        };
+        let spread = if policy.asks_for_references() { budget / 8 } else { 0 };
         Self { spread, batch: (budget / 16).clamp(1, MAX_BATCH) }
     }
 
