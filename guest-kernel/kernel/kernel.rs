@@ -16,6 +16,7 @@ use crate::time::SECOND;
 use crate::vm::Memory;
 use crate::vm::fault::Invalid;
 use crate::vm::page::Rights;
+use crate::vm::table::USER_END;
 
 /// Length of a time slice in nanoseconds.
 const SLICE: u64 = SECOND / 100;
@@ -95,14 +96,16 @@ impl Kernel {
         let registers = self.registers();
         let error = registers.error;
         // Some hosts run ring 3 natively and leave `syscall` in ring 3: the fetch from the entry's address, which
-        // only the kernel may read, is the system call. No jump of a program's own sets RCX as `syscall` does, but the
-        // worst that one achieves is a system call.
+        // only the kernel may read, is the system call. A program can jump there itself, with anything in the two
+        // registers; then, too, it gets no more than a system call.
+        let entry = trap::system_call_address();
         if error == PRESENT | USER | FETCH
-            && address.0 == registers.rip
-            && address.0 == trap::system_call_address()
+            && address.0 == entry
+            && registers.rip == entry
+            && Gva(registers.rcx) < USER_END
         {
             registers.rip = registers.rcx;
-            registers.rflags = registers.r11;
+            registers.rflags = registers.r11 & trap::USER_FLAGS | trap::INTERRUPTS_ON;
             return self.system_call();
         }
         let access = match error & (WRITE | FETCH) {

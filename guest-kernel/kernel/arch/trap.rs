@@ -57,6 +57,9 @@ pub const SPURIOUS: u64 = 47;
 const VECTORS: usize = 48;
 /// Flags that `syscall` clears: trap, interrupt, direction, IO privilege, nested task, alignment check.
 const SYSCALL_CLEARS: u64 = 0x4_7700;
+/// Flags that a program may set as it likes: the arithmetic ones, trap, direction, alignment check, CPUID. The others
+/// would give it the ports, or the CPU.
+pub const USER_FLAGS: u64 = 0x24_0dd5;
 /// The interrupt flag; every thread runs with it.
 pub const INTERRUPTS_ON: u64 = 0x200;
 /// Size of [`KERNEL_STACK`].
