@@ -1,9 +1,12 @@
 //! The command line: one file a subcommand.
 
 mod demo;
+mod frames;
 mod limits;
 mod outcome;
+mod policy;
 mod program;
+mod replay;
 mod run;
 
 use std::io;
@@ -26,6 +29,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Replay(replay::Args),
 }
 
 /// The exit status where bifold cannot do what was asked, or was asked for nonsense.
@@ -42,6 +46,7 @@ pub fn main() -> ExitCode {
     start_log(cli.verbose);
     let done = match cli.command {
         Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
         None => demo::run(),
     };
     done.unwrap_or_else(|error| {
