@@ -11,6 +11,7 @@ use rustix::termios::tcgetattr;
 use tempfile::TempDir;
 
 use crate::support::command::{Reader, Running, bifold, run};
+use crate::support::full;
 use crate::support::guests::{ARGS, WALK, tool};
 use crate::support::outside::processes_with;
 
@@ -61,17 +62,13 @@ fn mounts() -> String {
     fs::read_to_string("/proc/self/mounts").unwrap()
 }
 
-/// How often a run is repeated: 10 times, or BIFOLD_TEST_RUNS.
-fn runs() -> usize {
-    std::env::var("BIFOLD_TEST_RUNS").map_or(10, |runs| runs.parse().expect("BIFOLD_TEST_RUNS is a number"))
-}
-
 #[test]
 fn runs_in_a_loop_leave_nothing_behind() {
     let before = Before::new("loop");
-    let arguments = ["run", "--ram=16M", "--swap=32M", "--host-ram=8M", "--", WALK, "10M", "seq", "write"];
+    let arguments = ["run", "--ram=6M", "--swap=32M", "--host-ram=3M", "--", WALK, "4M", "seq", "write"];
+    let runs = if full() { 100 } else { 5 };
     let outputs: BTreeSet<String> =
-        (0..runs()).map(|_| run(&mut before.bifold(&arguments)).succeeded().out).collect();
+        (0..runs).map(|_| run(&mut before.bifold(&arguments)).succeeded().out).collect();
     assert_eq!(outputs.len(), 1, "every run gives the same answer: {outputs:?}");
     before.nothing_is_left();
 }

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 /// The longest that anything may take: far more than it needs on a loaded machine, and yet an end.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// The command with `arguments` and nothing on standard input. It needs /dev/kvm.
 pub fn bifold<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {

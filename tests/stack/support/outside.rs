@@ -3,7 +3,8 @@
 use std::fs;
 
 /// Kilobytes of the largest memory area of a process that a userfaultfd watches (`um` in its VmFlags): its size and
-/// how much of it is resident. In a run with a host budget that is guest RAM. `None` while there is none.
+/// how much of it is resident. In a run with a host budget that is guest RAM, and what lies next to it on its way
+/// to or from the store. `None` while there is none.
 pub fn guest_ram(pid: u32) -> Option<(u64, u64)> {
     let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).ok()?;
     let mut largest = None;
