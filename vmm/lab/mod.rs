@@ -1,0 +1,44 @@
+//! The lab: a host that is emulated in software, with nested paging in its CPU, so that the guest runs under
+//! NPT on a machine that has no such CPU, or no /dev/kvm at all.
+//!
+//! ```text
+//!     this process                      emulator (QEMU)
+//!       session: frames  <-- serial 2 -->  init (process 1) -- pipes -- the job: bifold under its own /dev/kvm
+//!                console <-- serial 1 ---  Linux, kvm, kvm-amd
+//! ```
+//!
+//! `parts` finds or fetches the emulator and the kernel, `job` says what is run and what it needs, `initrd`
+//! packs it, `qemu` starts the machine, `session` carries its streams until it ends. `init/` is a program of its
+//! own that runs inside.
+
+mod apt;
+mod cache;
+mod child;
+mod doctor;
+mod error;
+mod initrd;
+mod job;
+mod parts;
+mod qemu;
+mod session;
+
+pub use doctor::doctor;
+pub use error::LabError;
+pub use job::Job;
+pub use qemu::{HugePages, Machine};
+
+use std::time::Duration;
+
+/// Runs a job and returns its exit status. Its output goes to this process's as it comes.
+///
+/// # Errors
+/// The lab itself fails: a part is missing, the machine does not start, dies or exceeds `timeout`.
+pub fn run(machine: &Machine, job: Job, timeout: Duration) -> Result<u8, LabError> {
+    let qemu = parts::Qemu::locate()?;
+    let kernel = parts::Kernel::locate()?;
+    let stdin = job.stdin;
+    let initrd = job.pack(machine.modules(&kernel))?;
+    machine.check_memory(initrd.bytes())?;
+    let emulator = machine.start(&qemu, &kernel, &initrd)?;
+    session::run(emulator, stdin, timeout)
+}

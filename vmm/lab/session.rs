@@ -1,0 +1,146 @@
+//! While a job runs: its streams go to and fro, its console is kept, its time is limited.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ExitStatus};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use lab_init::Frame;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::LabError;
+use super::qemu::Emulator;
+
+/// How many lines of the console are kept for when it goes wrong.
+const KEPT_LINES: usize = 12;
+
+/// Carries the job's streams until it ends, ends the emulator and returns the job's exit status.
+///
+/// # Errors
+/// The lab ended without a result, or was ended because of `timeout`.
+pub fn run(mut emulator: Emulator, stdin: bool, timeout: Duration) -> Result<u8, LabError> {
+    let console = Console::default();
+    let pid = Pid::from_child(&emulator.child);
+    let (stdout, stderr) = (emulator.child.stdout.take(), emulator.child.stderr.take());
+    let (finished, watched) = mpsc::channel();
+    let (outcome, timed_out, status) = thread::scope(|scope| {
+        let watchdog = scope.spawn(|| kill_after(pid, timeout, watched));
+        stdout.map(|lines| scope.spawn(|| console.keep(lines)));
+        stderr.map(|lines| scope.spawn(|| console.keep(lines)));
+        let outcome = carry(&emulator.channel, stdin);
+        // The watchdog ends before the process is reaped, so that it never kills another of the same number.
+        drop(finished);
+        let timed_out = watchdog.join().unwrap_or(false);
+        let status = end(&mut emulator.child, &outcome);
+        (outcome.map_err(|error| error.kind()), timed_out, status)
+    });
+    match outcome {
+        Ok(Last::Exit(status)) => Ok(status),
+        Ok(Last::Failure(reason)) => Err(LabError::Failure(reason)),
+        Err(_) if timed_out => {
+            console.print();
+            Err(LabError::Timeout { seconds: timeout.as_secs() })
+        }
+        Err(ErrorKind::BrokenPipe) => Err(LabError::NoReader),
+        Err(_) => Err(LabError::Ended { how: describe(status), last: console.last() }),
+    }
+}
+
+/// The frame after which there is none.
+#[derive(Clone, Debug)]
+enum Last {
+    Exit(u8),
+    Failure(String),
+}
+
+/// Passes frames on until the last one, or until the emulator has closed its end.
+fn carry(channel: &UnixStream, stdin: bool) -> io::Result<Last> {
+    let mut frames = BufReader::new(channel);
+    loop {
+        match Frame::receive(&mut frames)? {
+            Frame::Ready if stdin => {
+                let channel = channel.try_clone()?;
+                // Not joined: it may wait for input for ever, and ends with the process.
+                thread::spawn(move || feed(channel));
+            }
+            Frame::Ready => {}
+            Frame::Stdout(bytes) => write_through(&mut io::stdout(), &bytes)?,
+            Frame::Stderr(bytes) => write_through(&mut io::stderr(), &bytes)?,
+            Frame::Exit(status) => return Ok(Last::Exit(status)),
+            Frame::Failure(reason) => return Ok(Last::Failure(reason)),
+            Frame::Stdin(_) => return Err(ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+fn write_through(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes)?;
+    stream.flush()
+}
+
+/// Sends standard input until its end.
+fn feed(mut channel: UnixStream) {
+    let mut buffer = [0; 1024];
+    while let Ok(count) = io::stdin().read(&mut buffer) {
+        let sent = Frame::Stdin(buffer[..count].to_vec()).send(&mut channel);
+        if count == 0 || sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// Kills the emulator when the time is over before `watched` is closed, and says whether it did.
+fn kill_after(pid: Pid, timeout: Duration, watched: Receiver<()>) -> bool {
+    let over = watched.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout);
+    over && kill_process(pid, Signal::KILL).is_ok()
+}
+
+/// Reaps the emulator. One that has closed the channel is ending by itself, and its own status says why.
+fn end(emulator: &mut Child, outcome: &io::Result<Last>) -> io::Result<ExitStatus> {
+    let ending = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::UnexpectedEof);
+    if !ending {
+        let _ = emulator.kill();
+    }
+    emulator.wait()
+}
+
+fn describe(status: io::Result<ExitStatus>) -> String {
+    status.map_or_else(|error| error.to_string(), |status| format!("the emulator's {status}"))
+}
+
+/// The last lines of the machine's console and of the emulator's own messages.
+#[derive(Default)]
+struct Console {
+    lines: Mutex<VecDeque<String>>,
+}
+
+impl Console {
+    fn keep(&self, stream: impl Read) {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            log::debug!("lab console: {line}");
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            if !line.is_empty() {
+                lines.push_back(line);
+            }
+            if lines.len() > KEPT_LINES {
+                lines.pop_front();
+            }
+        }
+    }
+
+    fn print(&self) {
+        for line in self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            eprintln!("lab console: {line}");
+        }
+    }
+
+    fn last(&self) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.back().cloned().unwrap_or_else(|| "it said nothing".to_owned())
+    }
+}
