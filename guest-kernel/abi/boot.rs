@@ -107,7 +107,12 @@ pub struct BootInfo {
     pub boot_tsc: u64,
     /// The kernel's own options, `name=value` separated by spaces, named in [`option`].
     pub options: Bytes,
-    /// The program's arguments, each ended by a NUL; the first names the program as the file disk does.
+    /// The program's path on the file disk, not terminated.
+    pub program: Bytes,
+    /// The program's working directory, an absolute path, not terminated. Paths that the program
+    /// gives relative to it name files of the file disk like absolute ones.
+    pub directory: Bytes,
+    /// The program's arguments as it sees them, each ended by a NUL.
     pub argv: Bytes,
     /// The program's environment, each entry ended by a NUL.
     pub envp: Bytes,

@@ -107,10 +107,8 @@ mod tests {
     #[test]
     fn a_package_file_names_its_package_and_version() {
         let package = Package::of_file("qemu-system-x86_1%3a7.2+dfsg-7+deb12u18+b3_amd64.deb");
-        let expected = Package {
-            name: "qemu-system-x86".to_owned(),
-            version: "1:7.2+dfsg-7+deb12u18+b3".to_owned(),
-        };
+        let expected =
+            Package { name: "qemu-system-x86".to_owned(), version: "1:7.2+dfsg-7+deb12u18+b3".to_owned() };
         assert_eq!(package, Some(expected));
         assert_eq!(Package::of_file("README"), None);
     }

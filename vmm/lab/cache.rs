@@ -82,7 +82,8 @@ impl Tree {
         );
         let _ = fs::remove_dir_all(tree);
         let downloads = tree.join("downloads");
-        fs::create_dir_all(&downloads).map_err(|error| format!("cannot make {}: {error}", downloads.display()))?;
+        fs::create_dir_all(&downloads)
+            .map_err(|error| format!("cannot make {}: {error}", downloads.display()))?;
         apt::download(&packages, &downloads)?;
         for package in files(&downloads).map_err(|error| error.to_string())? {
             apt::unpack(&package, tree)?;

@@ -16,7 +16,10 @@ use super::parts::{self, Kernel, Qemu};
 pub fn doctor() -> Result<(), LabError> {
     let qemu = Qemu::locate().map(|qemu| {
         let version = output(qemu.command().arg("--version"));
-        println!("QEMU      {}", version.as_deref().unwrap_or_else(|reason| reason).lines().next().unwrap_or_default());
+        println!(
+            "QEMU      {}",
+            version.as_deref().unwrap_or_else(|reason| reason).lines().next().unwrap_or_default()
+        );
         print_file(&qemu.program);
         print_packages(&parts::QEMU, &qemu.program);
     });
@@ -50,7 +53,11 @@ fn print_packages(tree: &Tree, file: &Path) {
     let Ok(folder) = tree.path() else { return };
     if file.starts_with(&folder) {
         let versions = fs::read_to_string(folder.join(cache::VERSIONS)).unwrap_or_default();
-        println!("          from {} packages, checksums in {}:", versions.lines().count(), folder.join(cache::CHECKSUMS).display());
+        println!(
+            "          from {} packages, checksums in {}:",
+            versions.lines().count(),
+            folder.join(cache::CHECKSUMS).display()
+        );
         for package in versions.lines() {
             println!("            {package}");
         }

@@ -64,7 +64,9 @@ pub enum LabError {
     #[error("standard output was closed while the job in the lab still wrote to it")]
     NoReader,
     /// The job took too long.
-    #[error("the lab was ended after {seconds} s without a result: give a longer --timeout if it only needs time")]
+    #[error(
+        "the lab was ended after {seconds} s without a result: give a longer --timeout if it only needs time"
+    )]
     Timeout {
         /// What it was given.
         seconds: u64,

@@ -62,7 +62,9 @@ impl Tree {
         for (path, entry) in &self.entries {
             let written = match entry {
                 Entry::Folder => archive.member(path, 0o040_755, 0, io::empty()),
-                Entry::Program(bytes) => archive.member(path, 0o100_755, bytes.len() as u64, bytes.as_slice()),
+                Entry::Program(bytes) => {
+                    archive.member(path, 0o100_755, bytes.len() as u64, bytes.as_slice())
+                }
                 Entry::File(host) => archive.copy(path, host),
             };
             written.map_err(LabError::file("pack", path))?;
@@ -107,8 +109,9 @@ impl<W: Write + Seek> Archive<W> {
 
     /// One member. The kernel wants neither a leading slash nor a particular inode, but a different one for each.
     fn member(&mut self, path: &Path, mode: u32, bytes: u64, content: impl io::Read) -> io::Result<()> {
-        let size = u32::try_from(bytes)
-            .map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "the initrd takes files of up to 4 GiB"))?;
+        let size = u32::try_from(bytes).map_err(|_| {
+            io::Error::new(io::ErrorKind::FileTooLarge, "the initrd takes files of up to 4 GiB")
+        })?;
         let name = path.strip_prefix("/").unwrap_or(path).as_os_str().as_bytes();
         self.inode += 1;
         let fields = [self.inode, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name.len() as u32 + 1, 0];

@@ -85,7 +85,8 @@ impl Job {
 }
 
 fn environment(library_path: String) -> Vec<(String, String)> {
-    let fixed = [("PATH", "/usr/bin:/bin"), ("HOME", "/tmp")].map(|(name, value)| (name.into(), value.into()));
+    let fixed =
+        [("PATH", "/usr/bin:/bin"), ("HOME", "/tmp")].map(|(name, value)| (name.into(), value.into()));
     let inherited = env::vars().filter(|(name, _)| INHERITED.iter().any(|prefix| name.starts_with(prefix)));
     let library_path = [("LD_LIBRARY_PATH".to_owned(), library_path)];
     fixed.into_iter().chain(library_path).chain(inherited).collect()
@@ -147,7 +148,8 @@ mod tests {
             fs::write(path.join(name), name).expect("a file");
         }
         fs::create_dir(path.join("sub")).expect("a folder");
-        let arguments = ["run", "--ram", "24M", "--file", "in.bin:/data:ro", "sub/../prog", "--x=./prog", "k=v", "sub"];
+        let arguments =
+            ["run", "--ram", "24M", "--file", "in.bin:/data:ro", "sub/../prog", "--x=./prog", "k=v", "sub"];
         let found = named_files(&arguments.map(str::to_owned), path);
         assert_eq!(found, ["in.bin", "k=v", "prog"].map(|name| path.join(name)).into());
     }

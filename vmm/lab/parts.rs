@@ -25,7 +25,8 @@ pub const KERNEL: Tree = Tree {
     packages: &["linux-image-6.12-cloud-amd64"],
     keep: &["boot/vmlinuz-", "kernel/arch/x86/kvm/", "kernel/virt/lib/irqbypass.ko"],
     resolve: |packages| {
-        let images: Result<Vec<String>, String> = packages.iter().map(|name| apt::first_dependency(name)).collect();
+        let images: Result<Vec<String>, String> =
+            packages.iter().map(|name| apt::first_dependency(name)).collect();
         apt::alone(&images?.iter().map(String::as_str).collect::<Vec<_>>())
     },
 };
@@ -115,7 +116,8 @@ impl Kernel {
         ["arch/x86/kvm", "virt/lib"].iter().find_map(|folder| {
             let entries = fs::read_dir(self.modules.join(folder)).ok()?;
             entries.filter_map(|entry| Some(entry.ok()?.path())).find(|path| {
-                let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
+                let file =
+                    path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
                 file.split_once(".ko").is_some_and(|(stem, _)| stem == name)
             })
         })

@@ -123,7 +123,8 @@ impl Machine {
     }
 
     fn kernel_command_line(&self) -> String {
-        let mut line = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check".to_owned();
+        let mut line =
+            "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check".to_owned();
         for (size, count) in [("1G", self.huge_pages.huge_1g), ("2M", self.huge_pages.huge_2m)] {
             if count > 0 {
                 line += &format!(" hugepagesz={size} hugepages={count}");

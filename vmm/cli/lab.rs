@@ -1,0 +1,89 @@
+//! `bifold lab`: the same command on a host that is emulated in software.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::lab::{self, HugePages, Job, Machine};
+use crate::memory::Size;
+
+/// Work on a software-emulated host whose CPU has nested paging; /dev/kvm is not needed
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Run(RunArgs),
+    /// Show the parts of the lab, their versions and checksums; fetch what is missing
+    Doctor,
+}
+
+/// Run a bifold command in the lab: lab run -- run --ram 24M ./program
+///
+/// An argument that names a file is carried into the lab, to the same path; so is the HOST part of HOST:GUEST. Files
+/// that the command writes stay in the lab.
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// What would follow `bifold` on this machine
+    #[arg(last = true, required = true, value_name = "ARGS")]
+    arguments: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct MachineArgs {
+    /// RAM of the emulated host
+    #[arg(long, value_name = "SIZE", default_value = "2G")]
+    memory: Size,
+    /// CPUs of the emulated host
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    smp: u8,
+    /// Whether KVM there uses nested paging (off: it shadows the guest's page tables)
+    #[arg(long, value_name = "on|off", default_value = "on")]
+    npt: Switch,
+    /// Huge pages to set aside, such as 2M=64,1G=1
+    #[arg(long, value_name = "LIST")]
+    hugepages: Option<HugePages>,
+    /// One more word for the kernel's command line; may be given several times
+    #[arg(long = "kernel-param", value_name = "NAME[=VALUE]")]
+    kernel_parameters: Vec<String>,
+    /// End the lab after this long
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl MachineArgs {
+    fn machine(&self) -> Machine {
+        Machine {
+            memory: self.memory,
+            cpus: self.smp,
+            npt: self.npt == Switch::On,
+            huge_pages: self.hugepages.unwrap_or_default(),
+            kernel_parameters: self.kernel_parameters.clone(),
+        }
+    }
+}
+
+pub fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    match args.command {
+        Command::Run(args) => {
+            let job = Job::bifold(args.arguments)?;
+            let status = lab::run(&args.machine.machine(), job, Duration::from_secs(args.machine.timeout))?;
+            Ok(ExitCode::from(status))
+        }
+        Command::Doctor => {
+            lab::doctor()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One level of paging as a reader sees it: the guest's view and the host's have the same shape.
+
+use abi::stats::{BUCKETS, GuestStats, Latency, Source};
+use serde::Serialize;
+
+/// What one level of paging did. Counts are 4 KiB pages.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Level {
+    /// Faults served without device I/O.
+    pub minor_faults: u64,
+    /// Faults that needed device I/O.
+    pub major_faults: u64,
+    /// Pages given up without writing them: their copy elsewhere was still good.
+    pub evicted_clean: u64,
+    /// Pages written out before they were given up.
+    pub evicted_dirty: u64,
+    /// Pages brought back from swap or store.
+    pub swapped_in: u64,
+    /// Pages sent to swap or store.
+    pub swapped_out: u64,
+    /// Pages in RAM at the end.
+    pub resident: u64,
+    /// Most pages in RAM at a time.
+    pub resident_peak: u64,
+    /// Time to serve a minor fault.
+    pub minor_latency: Percentiles,
+    /// Time to serve a major fault.
+    pub major_latency: Percentiles,
+    /// Where the pages came from.
+    pub sources: Vec<SourceCount>,
+}
+
+/// How many faults one source served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceCount {
+    /// Its name.
+    pub source: &'static str,
+    /// How many.
+    pub faults: u64,
+}
+
+/// Percentiles of a duration in nanoseconds; `None` where nothing was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Percentiles {
+    /// Half were at most this long.
+    pub p50_ns: Option<u64>,
+    /// 99 of 100 were at most this long.
+    pub p99_ns: Option<u64>,
+}
+
+impl Level {
+    /// The guest's view, from what its kernel counted. `tsc_khz` turns its cycles into time.
+    #[must_use]
+    pub fn of_guest(stats: &GuestStats, tsc_khz: u64) -> Self {
+        let faults = |major: bool| {
+            let sources = Source::ALL.into_iter().filter(|source| source.is_major() == major);
+            sources.map(|source| stats.faults[source as usize]).sum()
+        };
+        Self {
+            minor_faults: faults(false),
+            major_faults: faults(true),
+            evicted_clean: stats.evicted_clean,
+            evicted_dirty: stats.evicted_dirty,
+            swapped_in: stats.swapped_in,
+            swapped_out: stats.swapped_out,
+            resident: stats.resident,
+            resident_peak: stats.resident_peak,
+            minor_latency: percentiles(&stats.minor, tsc_khz),
+            major_latency: percentiles(&stats.major, tsc_khz),
+            sources: Source::ALL
+                .into_iter()
+                .map(|source| SourceCount { source: source.name(), faults: stats.faults[source as usize] })
+                .collect(),
+        }
+    }
+
+    /// All faults served.
+    #[must_use]
+    pub const fn faults(&self) -> u64 {
+        self.minor_faults + self.major_faults
+    }
+}
+
+fn percentiles(latency: &Latency, tsc_khz: u64) -> Percentiles {
+    let at = |percent| percentile(latency, percent).map(|cycles| to_ns(cycles, tsc_khz));
+    Percentiles { p50_ns: at(50), p99_ns: at(99) }
+}
+
+/// The smallest bucket top that `percent` of the durations do not exceed.
+fn percentile(latency: &Latency, percent: u64) -> Option<u64> {
+    // The guest writes these: sums that overflow are nonsense, but must not stop the report.
+    let total = latency.counts.iter().fold(0u64, |sum, &count| sum.saturating_add(count));
+    let wanted = (u128::from(total) * u128::from(percent)).div_ceil(100) as u64;
+    let mut seen = 0u64;
+    (0..BUCKETS).filter(|_| total > 0).find_map(|bucket| {
+        seen = seen.saturating_add(latency.counts[bucket]);
+        (seen >= wanted).then(|| Latency::bucket_top(bucket))
+    })
+}
+
+fn to_ns(cycles: u64, tsc_khz: u64) -> u64 {
+    (u128::from(cycles) * 1_000_000 / u128::from(tsc_khz.max(1))) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn latency(durations: &[u64]) -> Latency {
+        let mut latency = Latency { counts: [0; BUCKETS] };
+        for &duration in durations {
+            latency.counts[Latency::bucket(duration)] += 1;
+        }
+        latency
+    }
+
+    #[test]
+    fn percentiles_are_at_most_a_quarter_too_high() {
+        let durations: Vec<u64> = (1..=1000).map(|n| n * 100).collect();
+        let measured = percentiles(&latency(&durations), 1_000_000);
+        let (p50, p99) = (measured.p50_ns.expect("measured"), measured.p99_ns.expect("measured"));
+        assert!((50_000..=62_500).contains(&p50), "{p50}");
+        assert!((99_000..=123_750).contains(&p99), "{p99}");
+    }
+
+    #[test]
+    fn nothing_measured_is_no_number() {
+        assert_eq!(percentiles(&latency(&[]), 1_000_000), Percentiles::default());
+    }
+}
