@@ -17,6 +17,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Run(RunArgs),
+    Test(TestArgs),
     /// Show the parts of the lab, their versions and checksums; fetch what is missing
     Doctor,
 }
@@ -32,6 +33,15 @@ struct RunArgs {
     /// What would follow `bifold` on this machine
     #[arg(last = true, required = true, value_name = "ARGS")]
     arguments: Vec<String>,
+}
+
+/// Run the project's own tests in the lab, all in one boot (in the project's folder, with cargo)
+#[derive(Debug, clap::Args)]
+struct TestArgs {
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Only tests whose name contains this
+    filter: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,24 +73,23 @@ enum Switch {
 }
 
 impl MachineArgs {
-    fn machine(&self) -> Machine {
-        Machine {
+    fn run(&self, job: Job) -> Result<ExitCode, Box<dyn Error>> {
+        let machine = Machine {
             memory: self.memory,
             cpus: self.smp,
             npt: self.npt == Switch::On,
             huge_pages: self.hugepages.unwrap_or_default(),
             kernel_parameters: self.kernel_parameters.clone(),
-        }
+        };
+        let status = lab::run(&machine, job, Duration::from_secs(self.timeout))?;
+        Ok(ExitCode::from(status))
     }
 }
 
 pub fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     match args.command {
-        Command::Run(args) => {
-            let job = Job::bifold(args.arguments)?;
-            let status = lab::run(&args.machine.machine(), job, Duration::from_secs(args.machine.timeout))?;
-            Ok(ExitCode::from(status))
-        }
+        Command::Run(args) => args.machine.run(Job::bifold(args.arguments)?),
+        Command::Test(args) => args.machine.run(Job::tests(args.filter.as_deref())?),
         Command::Doctor => {
             lab::doctor()?;
             Ok(ExitCode::SUCCESS)

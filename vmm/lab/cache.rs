@@ -76,7 +76,7 @@ impl Tree {
     fn fetch(&self, tree: &Path) -> Result<(), String> {
         let packages = (self.resolve)(self.packages)?;
         eprintln!(
-            "lab: fetching {} with apt-get into the cache ({} packages, once)",
+            "lab: fetching {} with apt-get into the cache, once (packages: {})",
             self.part,
             packages.len()
         );
@@ -120,12 +120,17 @@ fn seal(tree: &Path, versions: &str) -> Result<(), String> {
 /// Compares the tree with its checksums.
 ///
 /// # Errors
-/// What differs, in one line.
+/// The first file that differs, or why it cannot be told.
 pub fn verify(tree: &Path) -> Result<(), String> {
-    apt::output(
-        Command::new("sha256sum").args(["--check", "--quiet", "--strict", CHECKSUMS]).current_dir(tree),
-    )
-    .map(drop)
+    let mut check = Command::new("sha256sum");
+    let check = check.args(["--check", "--quiet", "--strict", CHECKSUMS]).current_dir(tree).output();
+    let check = check.map_err(|error| format!("cannot run sha256sum: {error}"))?;
+    if check.status.success() {
+        return Ok(());
+    }
+    // Its answers, `FILE: FAILED`, are on standard output; what else it has to say is not.
+    let said = if check.stdout.is_empty() { check.stderr } else { check.stdout };
+    Err(String::from_utf8_lossy(&said).lines().next().unwrap_or("sha256sum failed").to_owned())
 }
 
 fn replace(partial: &Path, tree: &Path) -> Result<(), String> {
@@ -171,7 +176,7 @@ mod tests {
         seal(tree.path(), "tool 1.0\n").expect("sha256sum works");
         assert_eq!(verify(tree.path()), Ok(()));
         fs::write(file.join("tool"), "as damaged").expect("a file");
-        assert!(verify(tree.path()).is_err());
+        assert_eq!(verify(tree.path()), Err("usr/bin/tool: FAILED".to_owned()));
         fs::remove_file(file.join("tool")).expect("a file");
         assert!(verify(tree.path()).is_err());
     }

@@ -38,6 +38,9 @@ pub enum LabError {
         /// The system's answer.
         error: io::Error,
     },
+    /// The tests could not be built.
+    #[error("cargo cannot build the tests: see its message above")]
+    Build,
     /// Neither variable that leads to the cache folder is set.
     #[error("the lab needs a cache folder: set XDG_CACHE_HOME or HOME")]
     NoCacheFolder,

@@ -24,9 +24,14 @@ const INHERITED: &[&str] = &["RUST_", "BIFOLD_", "COLUMNS", "NO_COLOR"];
 /// What to run.
 #[derive(Debug)]
 pub struct Job {
-    commands: Vec<lab_init::Command>,
-    files: BTreeSet<PathBuf>,
-    directory: PathBuf,
+    /// The commands, one after the other.
+    pub commands: Vec<lab_init::Command>,
+    /// Programs to carry, with the shared libraries that each needs.
+    pub programs: BTreeSet<PathBuf>,
+    /// Other files to carry.
+    pub files: BTreeSet<PathBuf>,
+    /// Where the commands run.
+    pub directory: PathBuf,
     /// Whether this process's standard input goes to the job; without it the job's input is empty.
     pub stdin: bool,
 }
@@ -39,10 +44,9 @@ impl Job {
     pub fn bifold(arguments: Vec<String>) -> Result<Self, LabError> {
         let program = env::current_exe().map_err(LabError::file("find", Path::new("this program")))?;
         let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
-        let mut files = named_files(&arguments, &directory);
-        files.insert(program.clone());
-        let command = lab_init::Command { title: None, program, arguments };
-        Ok(Self { commands: vec![command], files, directory, stdin: true })
+        let files = named_files(&arguments, &directory);
+        let command = lab_init::Command { title: None, program: program.clone(), arguments };
+        Ok(Self { commands: vec![command], programs: [program].into(), files, directory, stdin: true })
     }
 
     /// Puts it all into an initrd, with kernel modules for process 1 to load.
@@ -53,19 +57,20 @@ impl Job {
         let mut tree = Tree::default();
         tree.program("/init", INIT);
         tree.folder("/dev");
+        tree.folder("/tmp");
         let mut loaded = Vec::new();
         for (host, parameters) in modules {
             let path = Path::new("/lab").join(host.file_name().unwrap_or_default());
             tree.file(&path, host);
             loaded.push(Module { path, parameters });
         }
-        for file in &self.files {
+        for file in self.files.iter().chain(&self.programs) {
             tree.file(file, file);
         }
         tree.folder(&self.directory);
         let mut library_folders = BTreeSet::new();
-        for command in &self.commands {
-            for library in libraries(&command.program) {
+        for program in &self.programs {
+            for library in libraries(program) {
                 library_folders.extend(library.parent().map(|folder| folder.display().to_string()));
                 tree.file(&library, &library);
             }

@@ -21,6 +21,7 @@ mod job;
 mod parts;
 mod qemu;
 mod session;
+mod suite;
 
 pub use doctor::doctor;
 pub use error::LabError;

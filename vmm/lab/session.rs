@@ -139,8 +139,10 @@ impl Console {
         }
     }
 
+    /// The line that says most about a machine that has ended: a panic's, or else the last.
     fn last(&self) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.back().cloned().unwrap_or_else(|| "it said nothing".to_owned())
+        let panic = lines.iter().find(|line| line.contains("Kernel panic"));
+        panic.or(lines.back()).cloned().unwrap_or_else(|| "it said nothing".to_owned())
     }
 }

@@ -13,15 +13,10 @@ use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
-/// Mounted before anything else: type, mount point.
-const FILE_SYSTEMS: &[(&str, &str)] = &[
-    ("proc", "/proc"),
-    ("sysfs", "/sys"),
-    ("devtmpfs", "/dev"),
-    ("tmpfs", "/dev/shm"),
-    ("tmpfs", "/run"),
-    ("tmpfs", "/tmp"),
-];
+/// Mounted before anything else: type, mount point. The rest, /tmp included, is the root's tmpfs, where the
+/// job's files already are.
+const FILE_SYSTEMS: &[(&str, &str)] =
+    &[("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/dev/shm")];
 
 /// MODULE_INIT_COMPRESSED_FILE of linux/module.h: the kernel decompresses the file.
 const COMPRESSED_FILE: i32 = 4;
@@ -94,8 +89,9 @@ fn load(module: &Module) -> Result<(), String> {
         if module.path.extension().is_some_and(|extension| extension == "ko") { 0 } else { COMPRESSED_FILE };
     let parameters = std::ffi::CString::new(module.parameters.as_str())
         .map_err(|_| format!("parameters of {name} hold a NUL"))?;
-    finit_module(&file, &parameters, flags)
-        .map_err(|error| format!("the kernel does not load {name} {}: {error}", module.parameters))
+    finit_module(&file, &parameters, flags).map_err(|error| {
+        format!("the kernel does not load module {name} (parameters: {:?}): {error}", module.parameters)
+    })
 }
 
 fn run_command(spec: &Spec, command: &Command, channel: &File, writer: &Mutex<&File>) -> Result<u8, String> {

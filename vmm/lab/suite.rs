@@ -1,0 +1,135 @@
+//! The project's own tests as a job: cargo builds them here, all of them run in the lab in one boot.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use super::cache::files;
+use super::{Job, LabError};
+
+/// What tests run or look with, where Debian has it. Those that are not installed are not carried, and the tests
+/// that need them say so.
+const TOOLS: &[&str] =
+    &["/bin/busybox", "/bin/sh", "/usr/bin/sha256sum", "/usr/bin/objdump", "/usr/bin/script"];
+/// The test binary that starts labs: a lab within a lab would prove nothing more.
+const LEFT_OUT: &str = "lab";
+
+/// A line of `cargo --message-format=json`: only what is used here.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    CompilerArtifact {
+        target: Target,
+        profile: Profile,
+        executable: Option<PathBuf>,
+    },
+    BuildScriptExecuted {
+        env: Vec<(String, String)>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+/// What cargo built: the test binaries, the commands that they run, and the files that the build script made.
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Built {
+    tests: Vec<PathBuf>,
+    commands: Vec<PathBuf>,
+    made: Vec<PathBuf>,
+}
+
+impl Job {
+    /// Builds the project in the working directory with its tests; the job runs those whose name contains
+    /// `filter`, or all.
+    ///
+    /// # Errors
+    /// There is no cargo, or it fails; its own message is on standard error then.
+    pub fn tests(filter: Option<&str>) -> Result<Self, LabError> {
+        let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
+        let built = build(&directory)?;
+        let arguments: Vec<String> = filter.into_iter().map(str::to_owned).collect();
+        let title =
+            |test: &Path| format!("     Running {}", test.strip_prefix(&directory).unwrap_or(test).display());
+        let command = |test: &PathBuf| lab_init::Command {
+            title: Some(title(test)),
+            program: test.clone(),
+            arguments: arguments.clone(),
+        };
+        let commands = built.tests.iter().map(command).collect();
+        let tools = TOOLS.iter().map(PathBuf::from).filter(|tool| tool.is_file());
+        let programs = tools.chain(built.tests).chain(built.commands).collect();
+        let mut carried: BTreeSet<PathBuf> = built.made.into_iter().collect();
+        // Not every project has each: the tests' own files, and what they made to use again.
+        for folder in ["tests", "target/tmp"] {
+            carried.extend(files(&directory.join(folder)).unwrap_or_default());
+        }
+        Ok(Self { commands, programs, files: carried, directory, stdin: false })
+    }
+}
+
+fn build(directory: &Path) -> Result<Built, LabError> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).current_dir(directory);
+    let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| LabError::Start { program: "cargo".into(), error })?;
+    if !output.status.success() {
+        return Err(LabError::Build);
+    }
+    Ok(parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Reads cargo's messages. A line that is none, or of a newer kind, is of no use here.
+fn parse(messages: &str) -> Built {
+    let mut built = Built::default();
+    for message in messages.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        match message {
+            Message::CompilerArtifact { target, profile, executable: Some(program) } => match profile.test {
+                true if target.name == LEFT_OUT => {}
+                true => built.tests.push(program),
+                false => built.commands.push(program),
+            },
+            Message::BuildScriptExecuted { env } => {
+                let values = env.into_iter().map(|(_, value)| PathBuf::from(value));
+                built.made.extend(values.filter(|value| value.is_absolute() && value.is_file()));
+            }
+            Message::CompilerArtifact { executable: None, .. } | Message::Other => {}
+        }
+    }
+    built
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargos_messages_name_tests_commands_and_what_was_made() {
+        let messages = r#"
+            {"reason":"compiler-artifact","target":{"name":"log"},"profile":{"test":false},"executable":null}
+            {"reason":"build-script-executed","env":[["KERNEL","/proc/self/exe"],["N","3"]],"out_dir":"/x"}
+            {"reason":"compiler-artifact","target":{"name":"p"},"profile":{"test":false},"executable":"/t/p"}
+            {"reason":"compiler-artifact","target":{"name":"p"},"profile":{"test":true},"executable":"/t/p-1"}
+            {"reason":"compiler-artifact","target":{"name":"lab"},"profile":{"test":true},"executable":"/t/lab-2"}
+            warning: something
+            {"reason":"build-finished","success":true}"#;
+        let expected = Built {
+            tests: vec!["/t/p-1".into()],
+            commands: vec!["/t/p".into()],
+            made: vec!["/proc/self/exe".into()],
+        };
+        assert_eq!(parse(messages), expected);
+    }
+}
