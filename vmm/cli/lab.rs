@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::lab::{self, HugePages, Job, Machine};
+use crate::lab::{self, HugePages, Job, Machine, Vendor};
 use crate::memory::Size;
 
 /// Work on a software-emulated host whose CPU has nested paging; /dev/kvm is not needed
@@ -46,15 +46,21 @@ struct TestArgs {
 
 #[derive(Debug, clap::Args)]
 struct MachineArgs {
+    /// CPU of the emulated host: amd (QEMU, NPT) or intel (Bochs, EPT; much slower, no standard input)
+    #[arg(long, value_name = "amd|intel", default_value = "amd")]
+    cpu: Cpu,
     /// RAM of the emulated host
     #[arg(long, value_name = "SIZE", default_value = "2G")]
     memory: Size,
-    /// CPUs of the emulated host
-    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
-    smp: u8,
-    /// Whether KVM there uses nested paging (off: it shadows the guest's page tables)
-    #[arg(long, value_name = "on|off", default_value = "on")]
-    npt: Switch,
+    /// How many CPUs it has [default: amd 2, intel 1, which is its only choice]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
+    smp: Option<u8>,
+    /// Whether KVM on amd uses nested paging (off: it shadows the guest's page tables) [default: on]
+    #[arg(long, value_name = "on|off")]
+    npt: Option<Switch>,
+    /// The same on intel [default: on]
+    #[arg(long, value_name = "on|off")]
+    ept: Option<Switch>,
     /// Huge pages to set aside, such as 2M=64,1G=1
     #[arg(long, value_name = "LIST")]
     hugepages: Option<HugePages>,
@@ -67,6 +73,12 @@ struct MachineArgs {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Cpu {
+    Amd,
+    Intel,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 enum Switch {
     On,
     Off,
@@ -74,15 +86,28 @@ enum Switch {
 
 impl MachineArgs {
     fn run(&self, job: Job) -> Result<ExitCode, Box<dyn Error>> {
-        let machine = Machine {
+        let status = lab::run(&self.machine()?, job, Duration::from_secs(self.timeout))?;
+        Ok(ExitCode::from(status))
+    }
+
+    fn machine(&self) -> Result<Machine, Box<dyn Error>> {
+        let (vendor, nested_paging, cpus) = match self.cpu {
+            Cpu::Amd if self.ept.is_some() => return Err("--ept belongs to --cpu intel; use --npt".into()),
+            Cpu::Intel if self.npt.is_some() => return Err("--npt belongs to --cpu amd; use --ept".into()),
+            Cpu::Intel if self.smp.is_some_and(|cpus| cpus > 1) => {
+                return Err("--cpu intel has one CPU; leave --smp out".into());
+            }
+            Cpu::Amd => (Vendor::Amd, self.npt, self.smp.unwrap_or(2)),
+            Cpu::Intel => (Vendor::Intel, self.ept, 1),
+        };
+        Ok(Machine {
             memory: self.memory,
-            cpus: self.smp,
-            npt: self.npt == Switch::On,
+            vendor,
+            cpus,
+            nested_paging: nested_paging != Some(Switch::Off),
             huge_pages: self.hugepages.unwrap_or_default(),
             kernel_parameters: self.kernel_parameters.clone(),
-        };
-        let status = lab::run(&machine, job, Duration::from_secs(self.timeout))?;
-        Ok(ExitCode::from(status))
+        })
     }
 }
 

@@ -2,22 +2,25 @@
 //! NPT on a machine that has no such CPU, or no /dev/kvm at all.
 //!
 //! ```text
-//!     this process                      emulator (QEMU)
+//!     this process                      emulator (QEMU or Bochs)
 //!       session: frames  <-- serial 2 -->  init (process 1) -- pipes -- the job: bifold under its own /dev/kvm
-//!                console <-- serial 1 ---  Linux, kvm, kvm-amd
+//!                console <-- serial 1 ---  Linux, kvm, kvm-amd or kvm-intel
 //! ```
 //!
 //! `parts` finds or fetches the emulator and the kernel, `job` says what is run and what it needs, `initrd`
-//! packs it, `qemu` starts the machine, `session` carries its streams until it ends. `init/` is a program of its
+//! packs it, `machine` describes the machine, `qemu` and `bochs` start it, `session` carries its streams until it ends. `init/` is a program of its
 //! own that runs inside.
 
 mod apt;
+mod bochs;
 mod cache;
 mod child;
 mod doctor;
+mod emulator;
 mod error;
 mod initrd;
 mod job;
+mod machine;
 mod parts;
 mod qemu;
 mod session;
@@ -26,7 +29,7 @@ mod suite;
 pub use doctor::doctor;
 pub use error::LabError;
 pub use job::Job;
-pub use qemu::{HugePages, Machine};
+pub use machine::{HugePages, Machine, Vendor};
 
 use std::time::Duration;
 
@@ -34,12 +37,16 @@ use std::time::Duration;
 ///
 /// # Errors
 /// The lab itself fails: a part is missing, the machine does not start, dies or exceeds `timeout`.
-pub fn run(machine: &Machine, job: Job, timeout: Duration) -> Result<u8, LabError> {
-    let qemu = parts::Qemu::locate()?;
+pub fn run(machine: &Machine, mut job: Job, timeout: Duration) -> Result<u8, LabError> {
     let kernel = parts::Kernel::locate()?;
+    // Bochs's serial ports take no input.
+    job.stdin &= machine.vendor == Vendor::Amd;
     let stdin = job.stdin;
     let initrd = job.pack(machine.modules(&kernel))?;
     machine.check_memory(initrd.bytes())?;
-    let emulator = machine.start(&qemu, &kernel, &initrd)?;
+    let emulator = match machine.vendor {
+        Vendor::Amd => qemu::start(machine, &parts::Qemu::locate()?, &kernel, &initrd)?,
+        Vendor::Intel => bochs::start(machine, &parts::Bochs::locate()?, &kernel, &initrd)?,
+    };
     session::run(emulator, stdin, timeout)
 }

@@ -1,6 +1,7 @@
 //! The parts of a lab: where each is on this machine, or in the cache.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +32,24 @@ pub const KERNEL: Tree = Tree {
     },
 };
 
-/// The emulator.
+/// Bochs and what makes a bootable CD, as the cache has them.
+pub const BOCHS: Tree = Tree {
+    name: "bochs",
+    part: "Bochs",
+    packages: &["bochs", "bochs-term", "bochsbios", "vgabios", "isolinux", "syslinux-common", "genisoimage"],
+    keep: &[
+        "usr/bin/bochs-bin",
+        "usr/bin/genisoimage",
+        "lib/x86_64-linux-gnu/",
+        "share/bochs/BIOS",
+        "share/vgabios/vgabios.bin",
+        "ISOLINUX/isolinux.bin",
+        "modules/bios/ldlinux.c32",
+    ],
+    resolve: apt::closure,
+};
+
+/// QEMU, the AMD machine's emulator.
 #[derive(Debug)]
 pub struct Qemu {
     /// The program.
@@ -58,15 +76,63 @@ impl Qemu {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         if let Some(tree) = &self.tree {
-            let folders = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
-            let library_path = env::join_paths(folders.map(|folder| tree.join(folder)));
-            command.env("LD_LIBRARY_PATH", library_path.unwrap_or_default());
+            command.env("LD_LIBRARY_PATH", library_path(tree));
             for folder in ["usr/share/qemu", "usr/share/seabios"] {
                 command.arg("-L").arg(tree.join(folder));
             }
         }
         command
     }
+}
+
+/// Bochs, the Intel machine's emulator.
+#[derive(Debug)]
+pub struct Bochs {
+    /// The file system that it is installed in: the machine's own or the cache's.
+    root: PathBuf,
+}
+
+impl Bochs {
+    /// Installed, in the cache, or from apt.
+    ///
+    /// # Errors
+    /// It is nowhere.
+    pub fn locate() -> Result<Self, LabError> {
+        let installed = ["usr/bin/bochs-bin", "usr/bin/genisoimage", "usr/lib/ISOLINUX/isolinux.bin"];
+        if installed.iter().all(|file| Path::new("/").join(file).is_file()) {
+            return Ok(Self { root: PathBuf::from("/") });
+        }
+        Ok(Self { root: BOCHS.provide()? })
+    }
+
+    /// One of its files, by its path in the package.
+    #[must_use]
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        self.file("usr/bin/bochs-bin")
+    }
+
+    /// A command line that starts it, so far without arguments.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(self.program());
+        command.env("LTDL_LIBRARY_PATH", self.file("usr/lib/x86_64-linux-gnu/bochs/plugins"));
+        if self.root != Path::new("/") {
+            command.env("LD_LIBRARY_PATH", library_path(&self.root));
+        }
+        command
+    }
+}
+
+/// Where a tree's shared libraries are.
+fn library_path(tree: &Path) -> OsString {
+    let folders = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
+    env::join_paths(folders.map(|folder| tree.join(folder))).unwrap_or_default()
 }
 
 /// A kernel and its modules.

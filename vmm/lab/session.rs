@@ -1,8 +1,8 @@
 //! While a job runs: its streams go to and fro, its console is kept, its time is limited.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use lab_init::Frame;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::LabError;
-use super::qemu::Emulator;
+use super::emulator::Emulator;
 
 /// How many lines of the console are kept for when it goes wrong.
 const KEPT_LINES: usize = 12;
@@ -25,12 +25,13 @@ const KEPT_LINES: usize = 12;
 pub fn run(mut emulator: Emulator, stdin: bool, timeout: Duration) -> Result<u8, LabError> {
     let console = Console::default();
     let pid = Pid::from_child(&emulator.child);
-    let (stdout, stderr) = (emulator.child.stdout.take(), emulator.child.stderr.take());
+    let streams = std::mem::take(&mut emulator.console);
     let (finished, watched) = mpsc::channel();
     let (outcome, timed_out, status) = thread::scope(|scope| {
         let watchdog = scope.spawn(|| kill_after(pid, timeout, watched));
-        stdout.map(|lines| scope.spawn(|| console.keep(lines)));
-        stderr.map(|lines| scope.spawn(|| console.keep(lines)));
+        for stream in streams {
+            scope.spawn(|| console.keep(stream));
+        }
         let outcome = carry(&emulator.channel, stdin);
         // The watchdog ends before the process is reaped, so that it never kills another of the same number.
         drop(finished);
@@ -58,7 +59,7 @@ enum Last {
 }
 
 /// Passes frames on until the last one, or until the emulator has closed its end.
-fn carry(channel: &UnixStream, stdin: bool) -> io::Result<Last> {
+fn carry(channel: &File, stdin: bool) -> io::Result<Last> {
     let mut frames = BufReader::new(channel);
     loop {
         match Frame::receive(&mut frames)? {
@@ -83,7 +84,7 @@ fn write_through(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Sends standard input until its end.
-fn feed(mut channel: UnixStream) {
+fn feed(mut channel: File) {
     let mut buffer = [0; 1024];
     while let Ok(count) = io::stdin().read(&mut buffer) {
         let sent = Frame::Stdin(buffer[..count].to_vec()).send(&mut channel);
