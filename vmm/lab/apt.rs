@@ -1,7 +1,7 @@
 //! The package manager, as any user may call it: apt-get finds and checks packages, dpkg-deb unpacks them.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// One version of a package, as `apt-get download` wants it.
@@ -76,7 +76,7 @@ pub fn download(packages: &[Package], folder: &Path) -> Result<(), String> {
 ///
 /// # Errors
 /// Why dpkg-deb failed, in one line.
-pub fn unpack(package: &PathBuf, folder: &Path) -> Result<(), String> {
+pub fn unpack(package: &Path, folder: &Path) -> Result<(), String> {
     output(Command::new("dpkg-deb").arg("-x").args([package.as_os_str(), folder.as_os_str()])).map(drop)
 }
 
