@@ -1,6 +1,9 @@
 //! The command line: one file a subcommand.
 
 mod lab;
+mod limits;
+mod outcome;
+mod program;
 mod run;
 
 use std::process::ExitCode;

@@ -1,40 +1,179 @@
 //! `bifold run`: a program, or another kernel, in a guest.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::GUEST_BROKE;
-use crate::machine::run::{Config, End};
+use paging::policy::PolicyKind;
+use rustix::termios::{isatty, tcgetwinsize};
+
+use super::{limits, outcome, program};
+use crate::devices::{DiskFile, FileSpec};
+use crate::machine::{self, Config, Guest, MachineError, Program, Start, Streams};
 use crate::memory::Size;
-use abi::port::Exit;
+use crate::report::Report;
+use crate::store::StoreSpec;
 
-/// Run a static Linux program in a guest
+/// Run a static Linux program in a guest, or another kernel
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Guest RAM: what the guest believes it has
     #[arg(long, value_name = "SIZE", default_value = "128M")]
-    ram: Size,
+    pub ram: Size,
+    /// Host budget: how much of guest RAM the host keeps resident [default: all of it, backed by the host's kernel]
+    #[arg(long, value_name = "SIZE")]
+    pub host_ram: Option<Size>,
+    /// Size of the guest's swap disk [default: four times --ram]
+    #[arg(long, value_name = "SIZE", conflicts_with = "kernel")]
+    pub swap: Option<Size>,
+    /// Where pages out of RAM go: a folder, a new file, or memory [default: the folder for temporary files]
+    #[arg(long, value_name = "PATH|memory")]
+    pub store: Option<StoreSpec>,
+    /// Which pages the guest evicts
+    #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy)]
+    pub guest_policy: PolicyKind,
+    /// Which pages the host evicts
+    #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy)]
+    pub host_policy: PolicyKind,
+    /// Make a file of the host visible in the guest; :ro makes it read-only (may be repeated)
+    #[arg(long, value_name = "HOST[:GUEST][:ro]", conflicts_with = "kernel")]
+    pub file: Vec<FileSpec>,
+    /// Set a variable of the program's environment, which otherwise has only PATH, HOME and TERM (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", conflicts_with = "kernel", value_parser = variable)]
+    pub env: Vec<String>,
+    /// Print both levels' counters on standard error at the end
+    #[arg(long)]
+    pub stats: bool,
+    /// Write both levels' counters as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
     /// Run this 64-bit ELF kernel instead of ours; its serial port is standard output
     #[arg(long, value_name = "ELF")]
-    kernel: Option<PathBuf>,
+    pub kernel: Option<PathBuf>,
     /// End the run after this long, with exit status 124
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<u64>,
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: Option<u64>,
+    /// The program, a static ELF file, and its arguments
+    #[arg(
+        value_name = "PROGRAM",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required_unless_present = "kernel",
+        conflicts_with = "kernel"
+    )]
+    pub command: Vec<String>,
 }
 
+/// Runs what the arguments say and returns the program's exit status.
 pub fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let kernel = match &args.kernel {
-        Some(path) => std::fs::read(path)?,
-        None => crate::guest::KERNEL.to_vec(),
+    limits::check(args.ram, args.host_ram)?;
+    // Before the run: a report that cannot be written must not be found out after an hour.
+    let json = args.json.as_deref().map(create).transpose()?;
+    let guest = match &args.kernel {
+        Some(path) => Guest::Kernel(std::fs::read(path).map_err(|error| unreadable(path, &error))?),
+        None => Guest::Program(Box::new(program_of(args)?)),
     };
-    let config = Config { ram: args.ram, kernel, timeout: args.timeout.map(std::time::Duration::from_secs) };
-    let outcome = crate::machine::run::run(&config)?;
-    Ok(match outcome.end {
-        End::Exit(Exit::Status(status)) => ExitCode::from(status),
-        end => {
-            eprintln!("{end:?}");
-            ExitCode::from(GUEST_BROKE)
-        }
+    let config = Config {
+        ram: args.ram,
+        host_ram: args.host_ram,
+        host_policy: args.host_policy,
+        store: args.store.clone().unwrap_or_default(),
+        guest,
+        timeout: args.timeout.map(Duration::from_secs),
+    };
+    let mut report = Report::new(&config, args.command.clone());
+    let run = machine::run(config, None).map_err(|error| named(args, error))?;
+    report.finish(&run);
+    let name = args.command.first().map_or("the kernel", String::as_str);
+    let status = outcome::status(name, &run.end);
+    if args.stats {
+        eprint!("{report}");
+    }
+    if let Some((path, file)) = json {
+        report.write_json(file).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(status)
+}
+
+/// A kernel that the user gave is named in what is wrong with it.
+fn named(args: &Args, error: MachineError) -> Box<dyn Error> {
+    match (&args.kernel, error) {
+        (Some(path), MachineError::Boot(error)) => format!("{}: {error}", path.display()).into(),
+        (_, error) => error.into(),
+    }
+}
+
+fn program_of(args: &Args) -> Result<Program, Box<dyn Error>> {
+    let name = args.command.first().ok_or("no PROGRAM: name one, or a kernel with --kernel")?;
+    let path = program::find(name)?;
+    let in_guest = if name.contains('/') { Path::new(name) } else { &path };
+    let spec = FileSpec::new(&path, &in_guest.to_string_lossy(), true)?;
+    let mut start = start(&spec.guest, args.command.clone(), &args.env);
+    let streams = own_streams()?;
+    let files = std::iter::once(&spec).chain(&args.file).map(DiskFile::open).collect::<Result<_, _>>()?;
+    (start.terminals, start.window) = terminals();
+    let swap = args.swap.or(Size::from_bytes(args.ram.bytes() * 4).ok());
+    Ok(Program { start, files, swap, policy: args.guest_policy, streams })
+}
+
+/// How a program at `path` in the guest is started. The guest's only folder tree is its files', so every relative
+/// path starts at the root.
+pub fn start(path: &str, argv: Vec<String>, variables: &[String]) -> Start {
+    let mut envp = vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned(), "HOME=/".to_owned()];
+    envp.extend(std::env::var("TERM").map(|term| format!("TERM={term}")));
+    for variable in variables {
+        let name = variable.split_inclusive('=').next().unwrap_or(variable);
+        envp.retain(|other| !other.starts_with(name));
+        envp.push(variable.clone());
+    }
+    Start { program: path.to_owned(), directory: "/".to_owned(), argv, envp, ..Start::default() }
+}
+
+fn own_streams() -> io::Result<Streams> {
+    Ok(Streams {
+        input: io::stdin().as_fd().try_clone_to_owned()?,
+        output: io::stdout().as_fd().try_clone_to_owned()?,
+        error: io::stderr().as_fd().try_clone_to_owned()?,
     })
+}
+
+/// Which of the standard streams are terminals, and the size of the first that is.
+fn terminals() -> (u32, (u16, u16)) {
+    let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+    let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
+    let terminals = streams.iter().enumerate().filter(|(_, stream)| isatty(stream));
+    let bits = terminals.clone().fold(0, |bits, (number, _)| bits | 1 << number);
+    let window = terminals.map(|(_, stream)| tcgetwinsize(stream)).find_map(Result::ok);
+    (bits, window.map_or((0, 0), |window| (window.ws_col, window.ws_row)))
+}
+
+fn create(path: &Path) -> Result<(&Path, File), String> {
+    let file = File::create(path).map_err(|error| {
+        format!("cannot write {}: {error}; name another file with --json", path.display())
+    })?;
+    Ok((path, file))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("{}: {error}; give the path of a kernel that you may read", path.display())
+}
+
+fn policy(name: &str) -> Result<PolicyKind, String> {
+    name.parse().map_err(|error: paging::policy::UnknownPolicy| error.to_string())
+}
+
+fn variable(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((name, _)) if !name.is_empty() && !text.contains('\0') => Ok(text.to_owned()),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// A descriptor to nothing.
+pub fn null() -> io::Result<OwnedFd> {
+    Ok(File::options().read(true).write(true).open("/dev/null")?.into())
 }

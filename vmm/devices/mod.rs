@@ -1,13 +1,22 @@
 //! Devices: the buses, the serial port, the exit port, virtio.
 
 mod bus;
+mod disk;
 mod exit_port;
+mod file_disk;
 mod guest_log;
+mod guest_slices;
 mod outcome;
 mod serial;
+mod swap_disk;
+mod virtio;
 
 pub use bus::{Bus, BusDevice, BusError, SharedDevice};
+pub use disk::{Disk, DiskError};
 pub use exit_port::ExitPort;
+pub use file_disk::{DiskFile, FileDisk, FileError, FileSpec, SpecError};
 pub use guest_log::GuestLog;
 pub use outcome::{Ending, Outcome};
 pub use serial::SerialPort;
+pub use swap_disk::SwapDisk;
+pub use virtio::{Block, Console, InputReader, Mmio, VirtioDevice};

@@ -1,8 +1,18 @@
-//! A VM: its vCPU, how it boots, where everything is.
+//! A VM: what it is built from, how it boots, how its vCPU runs, how a run is watched.
 
-pub mod board;
+mod assemble;
+mod board;
 pub mod boot;
+mod config;
 pub mod elf;
-pub mod run;
-pub mod vcpu;
-pub mod vm;
+mod run;
+mod vcpu;
+mod vectors;
+mod vm;
+
+pub use assemble::MachineError;
+pub use board::Streams;
+pub use boot::Start;
+pub use config::{Config, Guest, Program};
+pub use run::{End, Reading, Run, run};
+pub use vcpu::Crash;

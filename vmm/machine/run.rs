@@ -1,54 +1,23 @@
-//! A run: builds the machine, starts it, watches it until it ends, and says how it went.
+//! A run: starts a machine, watches it until it ends, and says how it went.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use abi::layout::STATS;
 use abi::port::Exit;
-use kvm_bindings::{Msrs, kvm_msr_entry};
-use kvm_ioctls::VcpuFd;
-use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM};
+use abi::stats::GuestStats;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
-use thiserror::Error;
+use vm_memory::{ByteValued, Bytes, GuestAddress};
 
-use super::board::{BoardError, Buses};
-use super::boot::{self, BootError, Clocks};
+use super::assemble::{Machine, MachineError};
+use super::config::Config;
 use super::vcpu::{Crash, Stop, VcpuThread};
-use super::vm::{During, Vm, VmError};
 use crate::devices::Ending;
-use crate::memory::{GuestRam, RamError, Size};
-
-/// What to run.
-pub struct Config {
-    /// Guest RAM.
-    pub ram: Size,
-    /// The kernel's ELF image.
-    pub kernel: Vec<u8>,
-    /// When to end the run from outside.
-    pub timeout: Option<Duration>,
-}
-
-/// Why a machine could not be built, or could not go on.
-#[derive(Debug, Error)]
-pub enum MachineError {
-    /// No guest RAM.
-    #[error(transparent)]
-    Ram(#[from] RamError),
-    /// No VM.
-    #[error(transparent)]
-    Vm(#[from] VmError),
-    /// No devices.
-    #[error(transparent)]
-    Board(#[from] BoardError),
-    /// No kernel.
-    #[error("the kernel {0}")]
-    Boot(#[from] BootError),
-    /// No signal handlers.
-    #[error("cannot watch for signals: {0}; raise the limit of open files (ulimit -n)")]
-    Signals(io::Error),
-}
+use crate::memory::GuestRam;
+use crate::pager::{HostStats, Pager, PagerError};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -67,71 +36,175 @@ pub enum End {
     OutputFailed(io::Error),
 }
 
+/// What both levels have counted so far.
+#[derive(Debug)]
+pub struct Reading {
+    /// Since the start of the guest.
+    pub elapsed: Duration,
+    /// Frequency of the guest's time-stamp counter, in which its latencies are counted.
+    pub tsc_khz: u64,
+    /// What the guest kernel counted; `None` for another kernel than ours.
+    pub guest: Option<Box<GuestStats>>,
+    /// What the host pager counted; `None` where there is none.
+    pub host: Option<HostStats>,
+}
+
 /// What a run was like.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Run {
     /// How it ended.
     pub end: End,
-    /// From the first instruction of the guest to its end.
-    pub elapsed: Duration,
+    /// The last reading.
+    pub reading: Reading,
 }
 
 /// What the watching thread waits for.
 enum Event {
     Vcpu(Stop),
     Signal(i32),
+    Pager(PagerError),
 }
 
+/// How often progress is reported.
+const TICK: Duration = Duration::from_millis(100);
 /// How long a vCPU that was told to stop is waited for: it may be inside a write that nobody reads.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is told again: a signal can fall between its last check and its next wait.
+const REPEAT: Duration = Duration::from_millis(10);
 
-/// Runs a machine to its end.
+/// Runs a machine to its end. `progress`, where given, is called ten times a second.
 ///
 /// # Errors
 /// It cannot be built, or the host cannot go on with it.
-pub fn run(config: &Config) -> Result<Outcome, MachineError> {
-    let ram = GuestRam::new(config.ram)?;
-    let vm = Vm::new(ram.clone())?;
-    let vcpu = vm.vcpu()?;
-    let buses = Arc::new(Buses::new(&vm, io::stdout())?);
-    prepare(config, &ram, &vm, &vcpu)?;
-
+pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result<Run, MachineError> {
     let (sender, events) = mpsc::channel();
+    let pager_failed = {
+        let sender = sender.clone();
+        // The receiver is gone only when the run is over.
+        move |error| drop(sender.send(Event::Pager(error)))
+    };
+    let Machine { vcpu, buses, input, vm, pager, ram, tsc_khz, timeout, ours } =
+        Machine::new(config, pager_failed)?;
     let signals = watch_signals(sender.clone())?;
-    let started = Instant::now();
-    let vcpu = VcpuThread::start(vcpu, buses, ram, move |stop| {
-        // The receiver is gone only when the run was given up.
-        let _ = sender.send(Event::Vcpu(stop));
-    })?;
-    let end = watch(config, &events, &vcpu, started);
-    let elapsed = started.elapsed();
+    let vcpu = VcpuThread::start(vcpu, buses, ram.clone(), move |stop| drop(sender.send(Event::Vcpu(stop))))?;
+    let watch = Watch {
+        events,
+        started: Instant::now(),
+        timeout,
+        tsc_khz,
+        ram: ours.then_some(&ram),
+        pager: pager.as_ref(),
+    };
+
+    let ended = watch.until_end(progress);
+    let (end, stopped) = match ended {
+        Ended::ByItself(end) => (end, true),
+        Ended::FromOutside(end) => (end, watch.halt(&vcpu)),
+        Ended::PagerFailed(error) => {
+            // The vCPU may wait for a page that never comes. It is told to stop before the pager goes and wakes
+            // it, so that it never runs on with what it finds there.
+            vcpu.stop();
+            drop(watch);
+            drop(pager);
+            return Err(error.into());
+        }
+    };
+    let reading = watch.read();
     signals.close();
-    Ok(Outcome { end, elapsed })
+    if stopped {
+        vcpu.join();
+    } else {
+        // It is inside a write that nobody reads. The process ends soon, and the thread with it; until then
+        // nothing that it uses may go away.
+        std::mem::forget((vm, pager, input));
+    }
+    Ok(Run { end, reading })
 }
 
-fn prepare(config: &Config, ram: &GuestRam, vm: &Vm, vcpu: &VcpuFd) -> Result<(), MachineError> {
-    let entry = boot::load_kernel(ram, &config.kernel)?;
-    boot::write_tables(ram)?;
-    let clocks = clocks(vcpu)?;
-    boot::write_boot_info(ram, &Default::default(), &[], vm.cpuid(), clocks)?;
-    let mut sregs = vcpu.get_sregs().during("give the system registers")?;
-    boot::set_entry_mode(&mut sregs);
-    vcpu.set_sregs(&sregs).during("take the system registers")?;
-    vcpu.set_regs(&boot::entry_registers(entry)).during("take the registers")?;
-    Ok(())
+/// How watching ended.
+enum Ended {
+    ByItself(End),
+    FromOutside(End),
+    PagerFailed(PagerError),
 }
 
-/// The time-stamp counter (Intel SDM vol. 4, IA32_TIME_STAMP_COUNTER).
-const MSR_TSC: u32 = 0x10;
+/// What is watched.
+struct Watch<'a> {
+    events: Receiver<Event>,
+    started: Instant,
+    timeout: Option<Duration>,
+    tsc_khz: u64,
+    ram: Option<&'a GuestRam>,
+    pager: Option<&'a Pager>,
+}
 
-fn clocks(vcpu: &VcpuFd) -> Result<Clocks, VmError> {
-    let tsc_khz = u64::from(vcpu.get_tsc_khz().during("give the time-stamp counter's frequency")?);
-    let wanted = [kvm_msr_entry { index: MSR_TSC, ..Default::default() }];
-    let mut msrs = Msrs::from_entries(&wanted).map_err(|_| VmError::Extension("KVM_GET_MSRS"))?;
-    vcpu.get_msrs(&mut msrs).during("give the time-stamp counter")?;
-    let tsc = msrs.as_slice().first().map_or(0, |entry| entry.data);
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(Clocks { tsc_khz, tsc, unix_ns: since_1970.as_nanos() as u64 })
+impl Watch<'_> {
+    fn until_end(&self, mut progress: Option<&mut dyn FnMut(&Reading)>) -> Ended {
+        loop {
+            let left = self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()));
+            let wait =
+                left.unwrap_or(Duration::MAX).min(if progress.is_some() { TICK } else { Duration::MAX });
+            match self.events.recv_timeout(wait) {
+                Ok(Event::Vcpu(stop)) => return Ended::ByItself(ended(stop)),
+                Ok(Event::Signal(signal)) => return Ended::FromOutside(End::Signal(signal)),
+                Ok(Event::Pager(error)) => return Ended::PagerFailed(error),
+                Err(_) => {}
+            }
+            if let Some(timeout) = self.timeout.filter(|&timeout| self.started.elapsed() >= timeout) {
+                return Ended::FromOutside(End::TimedOut(timeout));
+            }
+            if let Some(progress) = &mut progress {
+                progress(&self.read());
+            }
+        }
+    }
+
+    /// Stops the vCPU; `false` if it does not.
+    fn halt(&self, vcpu: &VcpuThread) -> bool {
+        let last = Instant::now() + PATIENCE;
+        while Instant::now() < last {
+            vcpu.stop();
+            if let Ok(Event::Vcpu(_)) = self.events.recv_timeout(REPEAT) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn read(&self) -> Reading {
+        Reading {
+            elapsed: self.started.elapsed(),
+            tsc_khz: self.tsc_khz,
+            guest: self.ram.and_then(read_guest_stats),
+            host: self.pager.map(Pager::stats),
+        }
+    }
+}
+
+fn ended(stop: Stop) -> End {
+    match stop {
+        Stop::Crashed(crash) => End::Crash(crash),
+        Stop::Ended(Ending::Exit(exit)) => End::Exit(exit),
+        Stop::Ended(Ending::BrokenPipe) => End::BrokenPipe,
+        Stop::Ended(Ending::OutputFailed(errno)) => End::OutputFailed(errno.into()),
+        // Neither arrives here: an unknown exit is a crash, and whoever stops a run keeps his own reason.
+        Stop::Ended(Ending::UnknownExit(_) | Ending::Stopped) => End::Signal(SIGTERM),
+    }
+}
+
+/// [`GuestStats`] as bytes.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Wire(GuestStats);
+
+// SAFETY: `GuestStats` is `repr(C)` and all 64-bit integers, so it has no padding and any bytes make a valid one.
+unsafe impl ByteValued for Wire {}
+
+fn read_guest_stats(ram: &GuestRam) -> Option<Box<GuestStats>> {
+    let read = ram.memory().read_obj::<Wire>(GuestAddress(STATS.0));
+    read.inspect_err(|error| log::error!("the guest's counters are not in its RAM: {error}"))
+        .ok()
+        .map(|Wire(stats)| Box::new(stats))
 }
 
 fn watch_signals(sender: Sender<Event>) -> Result<Handle, MachineError> {
@@ -148,39 +221,4 @@ fn watch_signals(sender: Sender<Event>) -> Result<Handle, MachineError> {
         })
         .map_err(MachineError::Signals)?;
     Ok(handle)
-}
-
-/// Waits for the end of the run and makes sure that the vCPU has stopped.
-fn watch(config: &Config, events: &Receiver<Event>, vcpu: &VcpuThread, started: Instant) -> End {
-    let deadline = config.timeout.map(|timeout| started + timeout);
-    let event = match deadline {
-        None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        Some(deadline) => events.recv_timeout(deadline.saturating_duration_since(Instant::now())),
-    };
-    let cut_off = match event {
-        Ok(Event::Vcpu(stop)) => return ended(stop),
-        Ok(Event::Signal(signal)) => End::Signal(signal),
-        Err(RecvTimeoutError::Timeout) => End::TimedOut(config.timeout.unwrap_or_default()),
-        // The vCPU's thread always says how it ended; without a word it has panicked.
-        Err(RecvTimeoutError::Disconnected) => End::Signal(SIGABRT),
-    };
-    vcpu.stop();
-    let last = Instant::now() + PATIENCE;
-    while let Ok(event) = events.recv_timeout(last.saturating_duration_since(Instant::now())) {
-        if matches!(event, Event::Vcpu(_)) {
-            break;
-        }
-    }
-    cut_off
-}
-
-fn ended(stop: Stop) -> End {
-    match stop {
-        Stop::Crashed(crash) => End::Crash(crash),
-        Stop::Ended(Ending::Exit(exit)) => End::Exit(exit),
-        Stop::Ended(Ending::BrokenPipe) => End::BrokenPipe,
-        Stop::Ended(Ending::OutputFailed(errno)) => End::OutputFailed(errno.into()),
-        // Neither arrives here: an unknown exit is a crash, and `watch` keeps its own reason to stop.
-        Stop::Ended(Ending::UnknownExit(_) | Ending::Stopped) => End::Signal(SIGTERM),
-    }
 }

@@ -54,6 +54,12 @@ impl Size {
         Ok(Self(bytes))
     }
 
+    /// `pages` pages; 0 is taken as 1.
+    #[must_use]
+    pub const fn from_pages(pages: u32) -> Self {
+        Self((if pages == 0 { 1 } else { pages as u64 }) * PAGE_SIZE as u64)
+    }
+
     /// `mib` MiB; 0 is taken as 1.
     #[must_use]
     pub const fn mib(mib: u64) -> Self {

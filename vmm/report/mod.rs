@@ -1,5 +1,115 @@
 //! What a run prints: tables and JSON.
 
 mod level;
+mod table;
+mod units;
 
+use std::fmt;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::machine::{Config, End, Guest, Run};
+use crate::pager::HostStats;
 pub use level::{Level, Percentiles, SourceCount};
+pub use table::table;
+pub use units::{Count, Nanos, Pages};
+
+/// A run, for people and for programs. Sizes are in bytes, counts in 4 KiB pages.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Guest RAM.
+    pub ram: u64,
+    /// The host's budget; `null`: the host's kernel backs all of guest RAM.
+    pub host_ram: Option<u64>,
+    /// The guest's swap disk; `null`: none.
+    pub swap: Option<u64>,
+    /// Where pages out of RAM went.
+    pub store: String,
+    /// The guest's replacement policy; `null` for another kernel.
+    pub guest_policy: Option<&'static str>,
+    /// The host's.
+    pub host_policy: &'static str,
+    /// From the start of the vCPU to its end.
+    pub elapsed_ns: u64,
+    /// How the run ended: `exit`, `signal`, `crash`, ...
+    pub end: &'static str,
+    /// The program's exit status, where it exited.
+    pub exit_status: Option<u8>,
+    /// What the guest's pager did; `null` for another kernel.
+    pub guest: Option<Level>,
+    /// What the host's pager did; `null` where the host's kernel backs guest RAM.
+    pub host: Option<Level>,
+    /// The host pager's own counters.
+    pub host_detail: Option<HostStats>,
+}
+
+impl Report {
+    /// The report of a run that has not begun.
+    #[must_use]
+    pub fn new(config: &Config, command: Vec<String>) -> Self {
+        let program = match &config.guest {
+            Guest::Program(program) => Some(program),
+            Guest::Kernel(_) => None,
+        };
+        Self {
+            command,
+            ram: config.ram.bytes(),
+            host_ram: config.host_ram.map(|budget| budget.bytes()),
+            swap: program.and_then(|program| program.swap).map(|swap| swap.bytes()),
+            store: config.store.to_string(),
+            guest_policy: program.map(|program| program.policy.name()),
+            host_policy: config.host_policy.name(),
+            elapsed_ns: 0,
+            end: "running",
+            exit_status: None,
+            guest: None,
+            host: None,
+            host_detail: None,
+        }
+    }
+
+    /// Takes in how the run went.
+    pub fn finish(&mut self, run: &Run) {
+        let reading = &run.reading;
+        self.elapsed_ns = reading.elapsed.as_nanos() as u64;
+        (self.end, self.exit_status) = end(&run.end);
+        self.guest = reading.guest.as_deref().map(|stats| Level::of_guest(stats, reading.tsc_khz));
+        self.host = reading.host.as_ref().map(Level::of_host);
+        self.host_detail.clone_from(&reading.host);
+    }
+
+    /// Writes it as one JSON object.
+    ///
+    /// # Errors
+    /// The destination cannot be written.
+    pub fn write_json(&self, mut to: impl Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut to, self)?;
+        to.write_all(b"\n")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(guest) = &self.guest {
+            writeln!(f, "{}", table(guest, self.host.as_ref()))?;
+        }
+        writeln!(f, "{} in {}", self.end, Nanos(self.elapsed_ns))
+    }
+}
+
+fn end(end: &End) -> (&'static str, Option<u8>) {
+    use abi::port::Exit;
+    match end {
+        End::Exit(Exit::Status(status)) => ("exited", Some(*status)),
+        End::Exit(Exit::Signal(_)) => ("killed by a signal", None),
+        End::Exit(Exit::ExecFailed(_)) => ("not started", None),
+        End::Exit(Exit::Panic) | End::Crash(_) => ("crashed", None),
+        End::Signal(_) => ("ended by the user", None),
+        End::TimedOut(_) => ("timed out", None),
+        End::BrokenPipe => ("ended by a broken pipe", None),
+        End::OutputFailed(_) => ("ended by an output error", None),
+    }
+}

@@ -1,0 +1,256 @@
+//! The guest's swap disk: 4 KiB blocks, each in a slot of the store that the host's own evictions go to.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use abi::addr::PAGE_SIZE;
+
+use super::disk::{Disk, DiskError};
+use super::guest_slices::GuestSlices;
+use crate::memory::Size;
+use crate::store::{PageBytes, Slot, Store};
+
+const BLOCK: u64 = PAGE_SIZE as u64;
+
+/// A disk that takes no room for what was never written or was discarded.
+pub struct SwapDisk {
+    store: Arc<Store>,
+    /// Where each block is; `None` reads as zeros. The disk owns one reference to each slot.
+    blocks: Vec<Option<Slot>>,
+    /// A block on its way between guest and store.
+    page: Box<PageBytes>,
+}
+
+/// The part of one block that a request covers.
+struct Part {
+    block: usize,
+    within: Range<usize>,
+}
+
+impl Part {
+    const fn is_whole(&self) -> bool {
+        self.within.end - self.within.start == PAGE_SIZE
+    }
+}
+
+impl SwapDisk {
+    /// An empty disk that keeps its blocks in `store`, which must have room for one block more than the disk: a
+    /// block's old content is given up only when the new one is stored.
+    #[must_use]
+    pub fn new(size: Size, store: Arc<Store>) -> Self {
+        Self { store, blocks: vec![None; size.pages() as usize], page: Box::new(PageBytes::zeroed()) }
+    }
+
+    /// Brings a block into [`SwapDisk::page`].
+    fn load(&mut self, block: usize) -> Result<(), DiskError> {
+        match self.blocks[block] {
+            Some(slot) => self.store.get(slot, &mut self.page).map(drop)?,
+            None => self.page.0.fill(0),
+        }
+        Ok(())
+    }
+
+    /// Makes [`SwapDisk::page`] the content of a block. The old content stays if that fails.
+    fn save(&mut self, block: usize) -> Result<(), DiskError> {
+        let new = self.store.put(&self.page)?;
+        self.replace(block, Some(new));
+        Ok(())
+    }
+
+    fn replace(&mut self, block: usize, slot: Option<Slot>) {
+        if let Some(old) = std::mem::replace(&mut self.blocks[block], slot) {
+            self.store.release(old);
+        }
+    }
+}
+
+impl Disk for SwapDisk {
+    const ID: &'static str = "bifold-swap";
+
+    fn size(&self) -> u64 {
+        self.blocks.len() as u64 * BLOCK
+    }
+
+    fn read_only(&self) -> bool {
+        false
+    }
+
+    fn can_discard(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, offset: u64, mut into: GuestSlices<'_>) -> Result<(), DiskError> {
+        for part in parts(offset, into.len()) {
+            let Some(target) = into.split_first(part.within.len()) else { break };
+            if self.blocks[part.block].is_none() {
+                target.zero();
+                continue;
+            }
+            self.load(part.block)?;
+            target.copy_from(&self.page.0[part.within]);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u64, mut from: GuestSlices<'_>) -> Result<(), DiskError> {
+        for part in parts(offset, from.len()) {
+            let Some(source) = from.split_first(part.within.len()) else { break };
+            if !part.is_whole() {
+                self.load(part.block)?;
+            }
+            source.copy_to(&mut self.page.0[part.within]);
+            self.save(part.block)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing to do: swap does not outlive the run.
+    fn flush(&mut self) -> Result<(), DiskError> {
+        Ok(())
+    }
+
+    /// Gives up the blocks that are wholly inside `range`; they read as zeros from now on.
+    fn discard(&mut self, range: Range<u64>) -> Result<(), DiskError> {
+        for block in range.start.div_ceil(BLOCK)..range.end / BLOCK {
+            self.replace(block as usize, None);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SwapDisk {
+    fn drop(&mut self) {
+        for block in 0..self.blocks.len() {
+            self.replace(block, None);
+        }
+    }
+}
+
+/// Cuts `len` bytes at `offset` at the block boundaries.
+fn parts(offset: u64, len: usize) -> impl Iterator<Item = Part> {
+    let end = offset + len as u64;
+    let mut at = offset;
+    std::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let block = at / BLOCK;
+        let until = end.min((block + 1) * BLOCK);
+        let within = (at - block * BLOCK) as usize..(until - block * BLOCK) as usize;
+        at = until;
+        Some(Part { block: block as usize, within })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+    use super::*;
+    use crate::store::StoreSpec;
+
+    const BLOCKS: u64 = 8;
+    const LEN: usize = (BLOCKS * BLOCK) as usize;
+
+    struct Fixture {
+        memory: GuestMemoryMmap,
+        store: Arc<Store>,
+        disk: SwapDisk,
+    }
+
+    impl Fixture {
+        fn new(capacity: u32) -> Self {
+            let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), LEN)]).expect("32 KiB");
+            let store = Arc::new(Store::open(&StoreSpec::Memory, capacity).expect("in memory"));
+            let size = Size::from_bytes(LEN as u64).expect("whole pages");
+            Self { memory, disk: SwapDisk::new(size, store.clone()), store }
+        }
+
+        fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+            let slices = slices(&self.memory, bytes.len());
+            slices.copy_from(bytes);
+            self.disk.write(offset, slices)
+        }
+
+        fn read(&mut self, offset: u64, len: usize) -> Vec<u8> {
+            let slices = slices(&self.memory, len);
+            slices.copy_from(&vec![0xee; len]);
+            self.disk.read(offset, slices.clone()).expect("readable");
+            let mut bytes = vec![0; len];
+            slices.copy_to(&mut bytes);
+            bytes
+        }
+    }
+
+    fn slices(memory: &GuestMemoryMmap, len: usize) -> GuestSlices<'_> {
+        let mut slices = GuestSlices::default();
+        slices.append(memory, GuestAddress(0), len).expect("inside RAM");
+        slices
+    }
+
+    #[test]
+    fn what_was_never_written_takes_no_slot_and_reads_as_zeros() {
+        let mut guest = Fixture::new(1);
+        assert_eq!(guest.read(0, LEN), vec![0; LEN]);
+        assert_eq!(guest.store.stats().slots_used, 0);
+    }
+
+    #[test]
+    fn a_full_store_is_an_error_that_costs_no_content() {
+        let mut guest = Fixture::new(1);
+        guest.write(0, &[1; 4096]).expect("one slot");
+        assert!(matches!(guest.write(BLOCK, &[2; 4096]), Err(DiskError::Store(_))));
+        assert_eq!(guest.read(0, 4096), vec![1; 4096]);
+        assert_eq!(guest.read(BLOCK, 4096), vec![0; 4096]);
+        guest.disk.discard(0..BLOCK).expect("always");
+        guest.write(BLOCK, &[2; 4096]).expect("the slot is free again");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Read,
+        Write(u8),
+        Discard,
+    }
+
+    proptest! {
+        #[test]
+        fn the_disk_is_an_array_and_owns_a_slot_for_each_block_that_it_holds(
+            acts in prop::collection::vec(
+                (prop_oneof![Just(Act::Read), any::<u8>().prop_map(Act::Write), Just(Act::Discard)],
+                    0..LEN / 512, 1..20_usize),
+                1..60,
+            ),
+        ) {
+            let mut guest = Fixture::new(2 * BLOCKS as u32);
+            let mut model = vec![0; LEN];
+            let mut held = [false; BLOCKS as usize];
+            for (act, sector, sectors) in acts {
+                let range = sector * 512..((sector + sectors) * 512).min(LEN);
+                match act {
+                    Act::Read => {
+                        prop_assert_eq!(guest.read(range.start as u64, range.len()), &model[range]);
+                    }
+                    Act::Write(fill) => {
+                        let bytes: Vec<u8> = range.clone().map(|at| fill.wrapping_mul(at as u8)).collect();
+                        guest.write(range.start as u64, &bytes).expect("there is room");
+                        held[range.start / 4096..range.end.div_ceil(4096)].fill(true);
+                        model[range].copy_from_slice(&bytes);
+                    }
+                    Act::Discard => {
+                        guest.disk.discard(range.start as u64..range.end as u64).expect("always");
+                        for block in range.start.div_ceil(4096)..range.end / 4096 {
+                            held[block] = false;
+                            model[block * 4096..][..4096].fill(0);
+                        }
+                    }
+                }
+                let blocks = held.iter().filter(|held| **held).count() as u32;
+                prop_assert_eq!(guest.store.stats().slots_used, blocks);
+            }
+            drop(guest.disk);
+            prop_assert_eq!(guest.store.stats().slots_used, 0);
+        }
+    }
+}

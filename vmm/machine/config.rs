@@ -1,0 +1,49 @@
+//! What to run, and in what.
+
+use std::time::Duration;
+
+use paging::policy::PolicyKind;
+
+use super::board::Streams;
+use super::boot::Start;
+use crate::devices::DiskFile;
+use crate::memory::Size;
+use crate::store::StoreSpec;
+
+/// What to run, and in what.
+pub struct Config {
+    /// Guest RAM.
+    pub ram: Size,
+    /// How much of it the host keeps resident; `None`: the host's kernel backs all of it.
+    pub host_ram: Option<Size>,
+    /// Which frames the host evicts.
+    pub host_policy: PolicyKind,
+    /// Where pages out of RAM are, the host's and the guest's.
+    pub store: StoreSpec,
+    /// What runs.
+    pub guest: Guest,
+    /// When to end the run from outside.
+    pub timeout: Option<Duration>,
+}
+
+/// What runs in a machine.
+pub enum Guest {
+    /// A kernel alone, its serial port on standard output.
+    Kernel(Vec<u8>),
+    /// A program under our kernel.
+    Program(Box<Program>),
+}
+
+/// A program under our kernel.
+pub struct Program {
+    /// How it is started.
+    pub start: Start,
+    /// The files that it sees, itself among them.
+    pub files: Vec<DiskFile>,
+    /// Size of the swap disk; `None`: there is none.
+    pub swap: Option<Size>,
+    /// Which frames the guest evicts.
+    pub policy: PolicyKind,
+    /// Its standard streams.
+    pub streams: Streams,
+}
