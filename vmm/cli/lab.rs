@@ -86,7 +86,7 @@ enum Switch {
 
 impl MachineArgs {
     fn run(&self, job: Job) -> Result<ExitCode, Box<dyn Error>> {
-        let status = lab::run(&self.machine()?, job, Duration::from_secs(self.timeout))?;
+        let status = lab::run(&self.machine()?, job, Some(Duration::from_secs(self.timeout)))?;
         Ok(ExitCode::from(status))
     }
 

@@ -56,7 +56,7 @@ fn check_against(ram: Size, budget: Option<Size>, memory: Size) -> Result<(), Li
 
 fn machine_memory() -> Size {
     let info = rustix::system::sysinfo();
-    let bytes = u64::from(info.totalram) * u64::from(info.mem_unit.max(1));
+    let bytes = info.totalram * u64::from(info.mem_unit.max(1));
     Size::from_bytes(bytes & !4095).unwrap_or(MOST_RAM)
 }
 

@@ -1,14 +1,19 @@
 //! The command line: one file a subcommand.
 
+mod demo;
+mod host;
 mod lab;
 mod limits;
 mod outcome;
 mod program;
 mod run;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use host::Host;
 
 /// A wind tunnel for memory: runs a program in a virtual machine whose guest pages, on a host that
 /// pages the guest's RAM, and shows what both levels do.
@@ -20,6 +25,9 @@ struct Cli {
     /// Say more: -v what is done, -vv each step (RUST_LOG overrides it)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
+    /// Where the guest runs: under this machine's KVM, or in the lab [default: kvm where it can be used]
+    #[arg(long, value_name = "kvm|lab", global = true)]
+    host: Option<Host>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -35,17 +43,38 @@ const GUEST_BROKE: u8 = 3;
 
 /// Runs the command that the process's arguments name and returns its exit status.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return answer(&error),
+    };
     start_log(cli.verbose);
     let done = match cli.command {
-        Some(Command::Run(args)) => run::run(&args),
         Some(Command::Lab(args)) => lab::run(args),
-        None => Ok(ExitCode::SUCCESS),
+        _ if host::choose(cli.host) == Host::Lab => host::run_in_lab(cli.host.is_some()),
+        Some(Command::Run(args)) => run::run(&args),
+        None => demo::run(),
     };
     done.unwrap_or_else(|error| {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            // Nobody reads what we print: end as a program does that SIGPIPE ends.
+            return ExitCode::from(outcome::BROKEN_PIPE);
+        }
         eprintln!("bifold: {error}");
         ExitCode::from(CANNOT)
     })
+}
+
+/// Help and version are printed as they are; a mistake is answered in one line, as every other error is.
+fn answer(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody reads it: there is nobody to tell.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let mistake = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    eprintln!("bifold: {}; --help says more", mistake.split_whitespace().collect::<Vec<_>>().join(" "));
+    ExitCode::from(CANNOT)
 }
 
 fn start_log(verbose: u8) {

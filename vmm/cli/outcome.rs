@@ -13,6 +13,9 @@ const TIMED_OUT: u8 = 124;
 /// What a shell adds to a signal's number.
 const SIGNALLED: u8 = 128;
 
+/// As a program exits that SIGPIPE ended.
+pub const BROKEN_PIPE: u8 = SIGNALLED + 13;
+
 /// The exit status for the end of `name`'s run. Says on standard error what the program itself could not say.
 pub fn status(name: &str, end: &End) -> ExitCode {
     ExitCode::from(match end {
@@ -34,7 +37,7 @@ pub fn status(name: &str, end: &End) -> ExitCode {
             eprintln!("bifold: {name}: ended after the time limit of {} s (--timeout)", limit.as_secs());
             TIMED_OUT
         }
-        End::BrokenPipe => SIGNALLED + libc::SIGPIPE as u8,
+        End::BrokenPipe => BROKEN_PIPE,
         End::OutputFailed(error) => {
             eprintln!("bifold: {name}: cannot write its output: {error}; free space or send it elsewhere");
             CANNOT

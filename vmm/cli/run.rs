@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,7 +61,6 @@ pub struct Args {
     #[arg(
         value_name = "PROGRAM",
         trailing_var_arg = true,
-        allow_hyphen_values = true,
         required_unless_present = "kernel",
         conflicts_with = "kernel"
     )]
@@ -171,9 +170,4 @@ fn variable(text: &str) -> Result<String, String> {
         Some((name, _)) if !name.is_empty() && !text.contains('\0') => Ok(text.to_owned()),
         _ => Err("write NAME=VALUE".to_owned()),
     }
-}
-
-/// A descriptor to nothing.
-pub fn null() -> io::Result<OwnedFd> {
-    Ok(File::options().read(true).write(true).open("/dev/null")?.into())
 }

@@ -2,6 +2,9 @@
 //!
 //! Guest memory changes under our feet (other vCPUs, the host pager), so it is never seen as a Rust slice: only
 //! volatile copies and the host kernel's own copies touch it.
+//!
+//! Each touch can fault on a frame that the host has evicted, and then waits for the host pager. So the pager never
+//! takes a lock that is held around these calls (a device's, see [`bus`](super::bus)).
 
 use std::collections::VecDeque;
 use std::fs::File;

@@ -1,4 +1,8 @@
-//! Devices: the buses, the serial port, the exit port, virtio.
+//! Devices: what the guest reaches through port I/O and MMIO.
+//!
+//! A vCPU's exit goes to a [`Bus`], the bus locks the device at that address, and the device does all its work, disk
+//! I/O too, before the vCPU goes on. Nothing here knows of KVM: an interrupt is an eventfd, the end of a run is an
+//! [`Outcome`].
 
 mod bus;
 mod disk;

@@ -11,14 +11,16 @@ use crate::memory::Size;
 use crate::store::{PageBytes, Slot, Store};
 
 const BLOCK: u64 = PAGE_SIZE as u64;
+/// The most blocks that go to the store at once, where neighbours are one write.
+const BATCH: usize = 32;
 
 /// A disk that takes no room for what was never written or was discarded.
 pub struct SwapDisk {
     store: Arc<Store>,
     /// Where each block is; `None` reads as zeros. The disk owns one reference to each slot.
     blocks: Vec<Option<Slot>>,
-    /// A block on its way between guest and store.
-    page: Box<PageBytes>,
+    /// Blocks on their way between guest and store: as many as the largest batch so far, at least one.
+    pages: Vec<PageBytes>,
 }
 
 /// The part of one block that a request covers.
@@ -34,32 +36,55 @@ impl Part {
 }
 
 impl SwapDisk {
-    /// An empty disk that keeps its blocks in `store`, which must have room for one block more than the disk: a
-    /// block's old content is given up only when the new one is stored.
+    /// An empty disk that keeps its blocks in `store`.
     #[must_use]
     pub fn new(size: Size, store: Arc<Store>) -> Self {
-        Self { store, blocks: vec![None; size.pages() as usize], page: Box::new(PageBytes::zeroed()) }
+        Self { store, blocks: vec![None; size.pages() as usize], pages: vec![PageBytes::zeroed()] }
     }
 
-    /// Brings a block into [`SwapDisk::page`].
-    fn load(&mut self, block: usize) -> Result<(), DiskError> {
+    /// Brings the content of a block into `self.pages[page]`.
+    fn load(&mut self, block: usize, page: usize) -> Result<(), DiskError> {
+        let page = &mut self.pages[page];
         match self.blocks[block] {
-            Some(slot) => self.store.get(slot, &mut self.page).map(drop)?,
-            None => self.page.0.fill(0),
+            Some(slot) => self.store.get(slot, page).map(drop)?,
+            None => page.0.fill(0),
         }
         Ok(())
     }
 
-    /// Makes [`SwapDisk::page`] the content of a block. The old content stays if that fails.
-    fn save(&mut self, block: usize) -> Result<(), DiskError> {
-        let new = self.store.put(&self.page)?;
-        self.replace(block, Some(new));
+    /// Brings the new content of a batch's blocks into `self.pages`.
+    fn gather(&mut self, batch: &[Part], from: &mut GuestSlices<'_>) -> Result<(), DiskError> {
+        if self.pages.len() < batch.len() {
+            self.pages.resize(batch.len(), PageBytes::zeroed());
+        }
+        for (page, part) in batch.iter().enumerate() {
+            if !part.is_whole() {
+                self.load(part.block, page)?;
+            }
+            let source = from.split_first(part.within.len()).unwrap_or_default();
+            source.copy_to(&mut self.pages[page].0[part.within.clone()]);
+        }
         Ok(())
     }
 
-    fn replace(&mut self, block: usize, slot: Option<Slot>) {
-        if let Some(old) = std::mem::replace(&mut self.blocks[block], slot) {
-            self.store.release(old);
+    /// Makes `self.pages` the content of a batch's blocks. The old content goes first, so that a store with room for
+    /// every block is always large enough; after an error the blocks read as zeros.
+    fn save(&mut self, batch: &[Part]) -> Result<(), DiskError> {
+        for part in batch {
+            self.release(part.block);
+        }
+        let pages: Vec<_> =
+            self.pages[..batch.len()].iter().map(|page| (page, self.store.fingerprint(page))).collect();
+        let slots = self.store.put_batch(&pages)?;
+        for (part, slot) in batch.iter().zip(slots) {
+            self.blocks[part.block] = Some(slot);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, block: usize) {
+        if let Some(slot) = self.blocks[block].take() {
+            self.store.release(slot);
         }
     }
 }
@@ -86,22 +111,22 @@ impl Disk for SwapDisk {
                 target.zero();
                 continue;
             }
-            self.load(part.block)?;
-            target.copy_from(&self.page.0[part.within]);
+            self.load(part.block, 0)?;
+            target.copy_from(&self.pages[0].0[part.within]);
         }
         Ok(())
     }
 
     fn write(&mut self, offset: u64, mut from: GuestSlices<'_>) -> Result<(), DiskError> {
-        for part in parts(offset, from.len()) {
-            let Some(source) = from.split_first(part.within.len()) else { break };
-            if !part.is_whole() {
-                self.load(part.block)?;
+        let mut parts = parts(offset, from.len());
+        loop {
+            let batch: Vec<_> = parts.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
             }
-            source.copy_to(&mut self.page.0[part.within]);
-            self.save(part.block)?;
+            self.gather(&batch, &mut from)?;
+            self.save(&batch)?;
         }
-        Ok(())
     }
 
     /// Nothing to do: swap does not outlive the run.
@@ -112,7 +137,7 @@ impl Disk for SwapDisk {
     /// Gives up the blocks that are wholly inside `range`; they read as zeros from now on.
     fn discard(&mut self, range: Range<u64>) -> Result<(), DiskError> {
         for block in range.start.div_ceil(BLOCK)..range.end / BLOCK {
-            self.replace(block as usize, None);
+            self.release(block as usize);
         }
         Ok(())
     }
@@ -121,7 +146,7 @@ impl Disk for SwapDisk {
 impl Drop for SwapDisk {
     fn drop(&mut self) {
         for block in 0..self.blocks.len() {
-            self.replace(block, None);
+            self.release(block);
         }
     }
 }
@@ -150,7 +175,8 @@ mod tests {
     use super::*;
     use crate::store::StoreSpec;
 
-    const BLOCKS: u64 = 8;
+    /// More than a batch.
+    const BLOCKS: u64 = 40;
     const LEN: usize = (BLOCKS * BLOCK) as usize;
 
     struct Fixture {
@@ -161,7 +187,7 @@ mod tests {
 
     impl Fixture {
         fn new(capacity: u32) -> Self {
-            let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), LEN)]).expect("32 KiB");
+            let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), LEN)]).expect("160 KiB");
             let store = Arc::new(Store::open(&StoreSpec::Memory, capacity).expect("in memory"));
             let size = Size::from_bytes(LEN as u64).expect("whole pages");
             Self { memory, disk: SwapDisk::new(size, store.clone()), store }
@@ -197,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_store_is_an_error_that_costs_no_content() {
+    fn a_full_store_is_an_error_that_costs_no_other_block() {
         let mut guest = Fixture::new(1);
         guest.write(0, &[1; 4096]).expect("one slot");
         assert!(matches!(guest.write(BLOCK, &[2; 4096]), Err(DiskError::Store(_))));
@@ -215,15 +241,17 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn the_disk_is_an_array_and_owns_a_slot_for_each_block_that_it_holds(
             acts in prop::collection::vec(
                 (prop_oneof![Just(Act::Read), any::<u8>().prop_map(Act::Write), Just(Act::Discard)],
-                    0..LEN / 512, 1..20_usize),
+                    0..LEN / 512, 1..300_usize),
                 1..60,
             ),
         ) {
-            let mut guest = Fixture::new(2 * BLOCKS as u32);
+            let mut guest = Fixture::new(BLOCKS as u32);
             let mut model = vec![0; LEN];
             let mut held = [false; BLOCKS as usize];
             for (act, sector, sectors) in acts {

@@ -27,6 +27,19 @@ pub struct Machine {
     pub kernel_parameters: Vec<String>,
 }
 
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            memory: Size::mib(2048),
+            vendor: Vendor::Amd,
+            cpus: 2,
+            nested_paging: true,
+            huge_pages: HugePages::default(),
+            kernel_parameters: Vec::new(),
+        }
+    }
+}
+
 /// Whose CPUs the machine has, and so what emulates it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Vendor {
@@ -120,14 +133,7 @@ mod tests {
 
     fn machine(memory: Size, huge_pages: &str) -> Machine {
         let huge_pages = huge_pages.parse().expect("a list of huge pages");
-        Machine {
-            memory,
-            vendor: Vendor::Amd,
-            cpus: 1,
-            nested_paging: true,
-            huge_pages,
-            kernel_parameters: vec!["norandmaps".to_owned()],
-        }
+        Machine { memory, huge_pages, kernel_parameters: vec!["norandmaps".to_owned()], ..Machine::default() }
     }
 
     #[test]

@@ -37,7 +37,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// The lab itself fails: a part is missing, the machine does not start, dies or exceeds `timeout`.
-pub fn run(machine: &Machine, mut job: Job, timeout: Duration) -> Result<u8, LabError> {
+pub fn run(machine: &Machine, mut job: Job, timeout: Option<Duration>) -> Result<u8, LabError> {
     let kernel = parts::Kernel::locate()?;
     // Bochs's serial ports take no input.
     job.stdin &= machine.vendor == Vendor::Amd;

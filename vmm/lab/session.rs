@@ -22,7 +22,7 @@ const KEPT_LINES: usize = 12;
 ///
 /// # Errors
 /// The lab ended without a result, or was ended because of `timeout`.
-pub fn run(mut emulator: Emulator, stdin: bool, timeout: Duration) -> Result<u8, LabError> {
+pub fn run(mut emulator: Emulator, stdin: bool, timeout: Option<Duration>) -> Result<u8, LabError> {
     let console = Console::default();
     let pid = Pid::from_child(&emulator.child);
     let streams = std::mem::take(&mut emulator.console);
@@ -44,7 +44,7 @@ pub fn run(mut emulator: Emulator, stdin: bool, timeout: Duration) -> Result<u8,
         Ok(Last::Failure(reason)) => Err(LabError::Failure(reason)),
         Err(_) if timed_out => {
             console.print();
-            Err(LabError::Timeout { seconds: timeout.as_secs() })
+            Err(LabError::Timeout { seconds: timeout.unwrap_or_default().as_secs() })
         }
         Err(ErrorKind::BrokenPipe) => Err(LabError::NoReader),
         Err(_) => Err(LabError::Ended { how: describe(status), last: console.last() }),
@@ -95,7 +95,8 @@ fn feed(mut channel: File) {
 }
 
 /// Kills the emulator when the time is over before `watched` is closed, and says whether it did.
-fn kill_after(pid: Pid, timeout: Duration, watched: Receiver<()>) -> bool {
+fn kill_after(pid: Pid, timeout: Option<Duration>, watched: Receiver<()>) -> bool {
+    let Some(timeout) = timeout else { return false };
     let over = watched.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout);
     over && kill_process(pid, Signal::KILL).is_ok()
 }

@@ -104,8 +104,6 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
             // The vCPU may wait for a page that never comes. It is told to stop before the pager goes and wakes
             // it, so that it never runs on with what it finds there.
             vcpu.stop();
-            drop(watch);
-            drop(pager);
             return Err(error.into());
         }
     };

@@ -125,6 +125,14 @@ impl Vm {
     }
 }
 
+/// Whether a VM could be made here.
+///
+/// # Errors
+/// What is missing.
+pub fn check_kvm() -> Result<(), VmError> {
+    open().map(drop)
+}
+
 fn open() -> Result<Kvm, VmError> {
     let kvm = Kvm::new().map_err(|error| match error.errno() {
         libc::ENOENT => VmError::NoKvm,

@@ -91,12 +91,12 @@ impl FromStr for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB")] {
-            if self.0 >= 1 << shift && self.0.is_multiple_of(1 << shift) {
-                return write!(f, "{} {unit}", self.0 >> shift);
-            }
+        let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB")];
+        let (scale, unit) = units.into_iter().find(|(scale, _)| self.0 >= *scale).unwrap_or((1 << 10, "KiB"));
+        if self.0.is_multiple_of(scale) {
+            return write!(f, "{} {unit}", self.0 / scale);
         }
-        write!(f, "{} KiB", self.0 >> 10)
+        write!(f, "{:.1} {unit}", self.0 as f64 / scale as f64)
     }
 }
 
@@ -130,5 +130,6 @@ mod tests {
         assert_eq!(Size(12 << 20).to_string(), "12 MiB");
         assert_eq!(Size(4096).to_string(), "4 KiB");
         assert_eq!(Size(3 << 30).to_string(), "3 GiB");
+        assert_eq!(Size((3 << 30) + (1 << 29)).to_string(), "3.5 GiB");
     }
 }

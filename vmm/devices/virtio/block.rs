@@ -69,11 +69,6 @@ impl<D: Disk> Block<D> {
         Self { disk, config }
     }
 
-    /// The disk.
-    pub const fn disk(&self) -> &D {
-        &self.disk
-    }
-
     /// Serves one request; returns how many bytes of the guest's memory it wrote. A chain without room for the
     /// status byte cannot be answered.
     fn serve(&mut self, mut buffers: Buffers<'_>) -> u32 {

@@ -75,12 +75,7 @@ impl<D: VirtioDevice> Mmio<D> {
         })
     }
 
-    /// The device itself.
-    pub const fn device(&self) -> &D {
-        &self.device
-    }
-
-    /// The same, to change it; then [`Mmio::process`] its queue.
+    /// The device itself, to give it something for the driver; then [`Mmio::process`] the queue that it is for.
     pub(super) const fn device_mut(&mut self) -> &mut D {
         &mut self.device
     }

@@ -1,7 +1,13 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
+use crate::devices::SwapDisk;
 use crate::devices::file_disk::tests::{Fixture, buffer};
-use crate::devices::virtio::test_driver::BUFFERS;
+use crate::devices::virtio::Block;
+use crate::devices::virtio::test_driver::{BUFFERS, Driver};
+use crate::memory::Size;
+use crate::store::{Store, StoreSpec};
 
 /// Where the only file is, and its length.
 const START: u64 = 8192;
@@ -94,6 +100,38 @@ fn unknown_requests_and_discards_of_files_are_unsupported() {
     guest.header(4, 0);
     guest.driver.request(0, &[buffer(0, 16, false), buffer(0x100, 1, true)]);
     assert_eq!(status(&guest), 0, "flush");
+}
+
+#[test]
+fn a_discard_frees_its_blocks_all_or_none() {
+    let store = Arc::new(Store::open(&StoreSpec::Memory, 256).expect("in memory"));
+    let mut driver = Driver::start(Block::new(SwapDisk::new(Size::mib(1), store.clone())));
+    let mut request = |kind: u64, data: &[u8]| {
+        driver.store(BUFFERS, &[kind.to_le_bytes(), 0_u64.to_le_bytes()].concat());
+        driver.store(BUFFERS + 0x1000, data);
+        let data = buffer(0x1000, data.len() as u32, false);
+        driver.request(0, &[buffer(0, 16, false), data, buffer(0x100, 1, true)]);
+        driver.load(BUFFERS + 0x100, 1)[0]
+    };
+    assert_eq!(request(1, &[7; 8 * 4096]), 0);
+    assert_eq!(store.stats().slots_used, 8);
+
+    let segments = |segments: &[(u64, u32, u32)]| {
+        let bytes = segments.iter().flat_map(|(sector, sectors, flags)| {
+            [sector.to_le_bytes(), (u64::from(*flags) << 32 | u64::from(*sectors)).to_le_bytes()].concat()
+        });
+        bytes.collect::<Vec<u8>>()
+    };
+    for (ranges, status, left) in [
+        (segments(&[(0, 8, 0), (2048, 8, 0)]), IOERR, 8),
+        (segments(&[(0, 8, 0), (u64::MAX, 8, 0)]), IOERR, 8),
+        (segments(&[(0, 8, 0), (8, 8, 1)]), UNSUPP, 8),
+        (vec![0; 17], IOERR, 8),
+        (segments(&[(0, 8, 0), (12, 12, 0)]), 0, 6),
+    ] {
+        assert_eq!(request(11, &ranges), status);
+        assert_eq!(store.stats().slots_used, left);
+    }
 }
 
 proptest! {

@@ -162,7 +162,8 @@ fn act() -> impl Strategy<Value = Act> {
         0_u64..0x11_0000,
         (0_u64..0x800).prop_map(|at| BUFFERS + at),
         any::<u64>(),
-        Just(0x1_0000_u64)
+        Just(0x1_0000_u64),
+        Just(BUFFERS)
     ];
     let len = prop_oneof![Just(1_u32), Just(16), Just(512), Just(4096), 0_u32..0x3000, any::<u32>()];
     let flags = prop_oneof![0_u16..4, 0_u16..8, any::<u16>(), Just(VRING_DESC_F_WRITE as u16)];
