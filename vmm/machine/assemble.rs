@@ -78,7 +78,7 @@ impl Machine {
     /// A part cannot be had.
     pub fn new(
         config: Config,
-        pager_failed: impl Fn(PagerError) + Send + 'static,
+        pager_failed: impl FnOnce(PagerError) + Send + 'static,
     ) -> Result<Self, MachineError> {
         let ram = GuestRam::new(config.ram)?;
         let vm = Vm::new(ram.clone())?;
@@ -146,9 +146,13 @@ impl Parts<'_> {
     }
 }
 
-/// Opens the store that both levels share, where either needs one: room for every page of guest RAM and of swap.
+/// The most pages that the pager writes at once.
+const WRITING_ANEW: u64 = 32;
+
+/// Opens the store that both levels share, where either needs one: room for every page of guest RAM, for those that the
+/// pager is writing anew, and for every page of swap.
 fn open_store(config: &Config) -> Result<Option<Arc<Store>>, StoreError> {
-    let paged = config.host_ram.map_or(0, |_| config.ram.pages());
+    let paged = config.host_ram.map_or(0, |_| config.ram.pages() + WRITING_ANEW);
     let swap = match &config.guest {
         Guest::Program(program) => program.swap.map_or(0, |swap| swap.pages()),
         Guest::Kernel(_) => 0,
@@ -162,10 +166,10 @@ fn start_pager(
     config: &Config,
     ram: &GuestRam,
     store: Option<&Arc<Store>>,
-    failed: impl Fn(PagerError) + Send + 'static,
+    failed: impl FnOnce(PagerError) + Send + 'static,
 ) -> Result<Option<Pager>, PagerError> {
     let (Some(budget), Some(store)) = (config.host_ram, store) else { return Ok(None) };
-    let config = PagerConfig { budget, policy: config.host_policy, store: Arc::clone(store) };
+    let config = PagerConfig { budget, policy: config.host_policy, store: Arc::clone(store), eviction: None };
     Pager::start(ram, config, failed).map(Some)
 }
 

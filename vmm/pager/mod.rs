@@ -1,45 +1,225 @@
-//! The host pager.
+//! The host pager: keeps guest RAM within a budget of host memory.
+//!
+//! Nothing is in guest RAM at first, and userfaultfd reports every touch of a page that is not there, whether by a
+//! vCPU or by a device's thread. Two threads do the rest: the fault thread brings pages in ([`fault`]), the
+//! reclaim thread takes victims out ([`reclaim`]). What they share is the frame table ([`frames`]), which says
+//! where each page is, the budget ([`room`]), the policy, and the staging area ([`staging`]) that victims pass
+//! through on their way to the store.
+//!
+//! Lock order: a frame's shard, then one of policy, room, store; those are leaves. No lock is held over I/O.
+//!
+//! When a page cannot be read or written, `on_failure` is called once, and whoever waits for such a page goes on
+//! waiting: nobody is given a wrong page. The VM must then be ended: have the vCPU leave KVM_RUN (a signal
+//! interrupts its wait) and devices stop, then stop the pager. Stopping wakes every thread that still waits, with pages of
+//! zeros where pages were out, so it comes after everyone who would use them.
 
+mod fault;
+mod frames;
+mod reclaim;
+mod references;
+mod room;
+mod staging;
+mod stats;
+mod uffd;
+
+use std::io;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
-use paging::policy::PolicyKind;
+use abi::addr::Hva;
+use paging::policy::{AnyPolicy, PolicyKind};
+use parking_lot::Mutex;
+use rustix::mm::{Advice, madvise};
 use thiserror::Error;
 
-use crate::memory::{GuestRam, Size};
-use crate::store::Store;
+use crate::memory::{FrameIndex, GuestRam, Size};
+use crate::store::{Store, StoreError};
+use frames::{FrameState, FrameTable};
+use reclaim::{Reclaim, Spread};
+use references::References;
+use room::Room;
+pub use staging::Eviction;
+use staging::Staging;
+use stats::Counters;
+pub use stats::{FaultStats, HostStats, Source};
+use uffd::{Range, Uffd};
 
-/// Stub.
-#[derive(Debug, Error)]
-pub enum PagerError {}
-/// Stub.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct HostStats {}
-/// Stub.
+/// The smallest budget, in frames: what one guest instruction can need at once, with room for reclaim to work in.
+pub const MIN_BUDGET: u32 = 64;
+
+/// What the pager is to do.
+#[derive(Clone, Debug)]
 pub struct PagerConfig {
-    /// Stub.
+    /// Most host memory that guest RAM may take, the staging area included.
     pub budget: Size,
-    /// Stub.
+    /// Who goes when it is short.
     pub policy: PolicyKind,
-    /// Stub.
+    /// Where evicted pages go. Its capacity should be guest RAM and a batch of 32 pages more.
     pub store: Arc<Store>,
+    /// How pages leave guest RAM; `None` is the best that the kernel can do.
+    pub eviction: Option<Eviction>,
 }
-/// Stub.
-#[derive(Debug)]
-pub struct Pager {}
+
+/// What can go wrong.
+#[derive(Debug, Error)]
+#[allow(missing_docs)]
+pub enum PagerError {
+    #[error("a host budget of {0} is too small to run in: give at least {min} with --host-ram", min = Size::from_pages(MIN_BUDGET))]
+    BudgetTooSmall(Size),
+    #[error(transparent)]
+    Open(#[from] uffd::OpenError),
+    #[error("this kernel cannot move pages (UFFDIO_MOVE): use Linux 6.8 or newer, or evict by copy")]
+    NoMove,
+    #[error("cannot have guest RAM's faults reported: {0}; check the kernel's userfaultfd support")]
+    Register(io::Error),
+    #[error("cannot start the pager's threads: {0}; check the limit on processes (ulimit -u)")]
+    Thread(io::Error),
+    #[error("cannot wait for guest RAM's faults: {0}; the VM cannot go on")]
+    Wait(io::Error),
+    #[error("a fault at {0}, which is not guest RAM; this is a defect of the pager")]
+    Stray(Hva),
+    #[error("frame {frame}: {outcome}; the VM cannot go on", frame = .frame.0)]
+    Refused { frame: FrameIndex, outcome: uffd::Outcome },
+    #[error("frame {frame} cannot be brought back: {error}", frame = .frame.0)]
+    Read { frame: FrameIndex, error: StoreError },
+    #[error("evicted pages cannot be kept: {0}")]
+    Write(StoreError),
+    #[error("the host does not take back evicted memory: {0}; the VM cannot go on")]
+    Discard(io::Error),
+}
+
+/// What is called when the pager fails.
+type OnFailure = Box<dyn FnOnce(PagerError) + Send>;
+
+/// What the threads share.
+struct Shared {
+    ram: GuestRam,
+    uffd: Uffd,
+    frames: FrameTable,
+    policy: Mutex<AnyPolicy>,
+    references: References,
+    staging: Staging,
+    room: Room,
+    store: Arc<Store>,
+    counters: Counters,
+    on_failure: Mutex<Option<OnFailure>>,
+}
+
+impl Shared {
+    /// Reports the first failure; those that follow from it are only logged.
+    fn fail(&self, error: PagerError) {
+        match self.on_failure.lock().take() {
+            Some(on_failure) => on_failure(error),
+            None => log::error!("{error}"),
+        }
+    }
+}
+
+/// A running pager. Stops when dropped.
+pub struct Pager {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
 impl Pager {
-    /// Stub.
+    /// Takes charge of guest RAM, which nobody may have touched yet. `on_failure` is called at most once, from one of
+    /// the pager's threads, so it must not stop the pager itself.
     ///
     /// # Errors
-    /// None.
+    /// The budget is too small, or the host does not let this process page.
     pub fn start(
-        _: &GuestRam,
-        _: PagerConfig,
-        _: impl Fn(PagerError) + Send + 'static,
+        ram: &GuestRam,
+        config: PagerConfig,
+        on_failure: impl FnOnce(PagerError) + Send + 'static,
     ) -> Result<Self, PagerError> {
-        Ok(Self {})
+        // More than all of RAM is never used.
+        let budget = config.budget.pages().min(ram.size().pages()) as u32;
+        if budget < MIN_BUDGET {
+            return Err(PagerError::BudgetTooSmall(config.budget));
+        }
+        let uffd = Uffd::open()?;
+        let eviction = match config.eviction {
+            Some(Eviction::Move) if !uffd.can_move() => return Err(PagerError::NoMove),
+            Some(eviction) => eviction,
+            None if uffd.can_move() => Eviction::Move,
+            None => Eviction::Copy,
+        };
+        let hands = Spread::new(config.policy, budget);
+        let staging = Staging::new(&uffd, hands.berths(), eviction).map_err(PagerError::Register)?;
+        register(&uffd, ram, eviction).map_err(PagerError::Register)?;
+        let shared = Arc::new(Shared {
+            ram: ram.clone(),
+            uffd,
+            frames: FrameTable::new(ram.frames()),
+            policy: Mutex::new(AnyPolicy::new(config.policy, ram.frames())),
+            references: References::new(ram.frames()),
+            staging,
+            room: Room::new(budget - eviction.reserve()),
+            store: config.store,
+            counters: Counters::default(),
+            on_failure: Mutex::new(Some(Box::new(on_failure))),
+        });
+        let mut pager = Self { shared, threads: Vec::new() };
+        pager.spawn("host-fault", fault::run)?;
+        pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, hands).run())?;
+        Ok(pager)
     }
-    /// Stub.
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce(&Shared) + Send + 'static) -> Result<(), PagerError> {
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
+        self.threads.push(thread.map_err(PagerError::Thread)?);
+        Ok(())
+    }
+
+    /// What it did so far.
+    #[must_use]
     pub fn stats(&self) -> HostStats {
-        HostStats {}
+        HostStats::of(&self.shared)
     }
+
+    /// Ends it, and releases its slots. Everyone who uses guest RAM must have stopped: what is not in guest RAM then is lost.
+    /// Returns what it did.
+    #[must_use]
+    pub fn stop(self) -> HostStats {
+        self.stats()
+    }
+}
+
+impl Drop for Pager {
+    fn drop(&mut self) {
+        self.shared.room.stop();
+        if !self.threads.is_empty() {
+            self.shared.staging.ring();
+        }
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+        for frame in self.shared.frames.all() {
+            let slot = match self.shared.frames.lock(frame).state() {
+                FrameState::Resident(slot) => slot,
+                FrameState::Parked(berth) => self.shared.staging.slot(berth),
+                FrameState::Stored(slot) => Some(slot),
+                FrameState::Zero | FrameState::Writing(_) => None,
+            };
+            slot.into_iter().for_each(|slot| self.shared.store.release(slot));
+        }
+    }
+}
+
+/// Has every fault in guest RAM reported.
+fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction) -> io::Result<()> {
+    for region in ram.regions() {
+        let range = Range { start: region.start, bytes: region.range.bytes };
+        let start = std::ptr::with_exposed_provenance_mut(range.start.0 as usize);
+        // Pages come and go one by one, so the kernel must not join them; and a page that a fork shares cannot
+        // be moved any more.
+        for advice in [Advice::LinuxNoHugepage, Advice::LinuxDontFork] {
+            // SAFETY: neither changes what this process sees.
+            unsafe { madvise(start, range.bytes as usize, advice)? };
+        }
+        uffd.register(range, eviction == Eviction::Copy)?;
+    }
+    Ok(())
 }

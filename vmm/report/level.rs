@@ -3,6 +3,7 @@
 use abi::stats::{BUCKETS, GuestStats, Latency, Source};
 use serde::Serialize;
 
+use crate::measure::LatencySummary;
 use crate::pager::HostStats;
 
 /// What one level of paging did. Counts are 4 KiB pages.
@@ -50,6 +51,13 @@ pub struct Percentiles {
     pub p99_ns: Option<u64>,
 }
 
+impl From<LatencySummary> for Percentiles {
+    fn from(summary: LatencySummary) -> Self {
+        let measured = |ns| (summary.count > 0).then_some(ns);
+        Self { p50_ns: measured(summary.p50_ns), p99_ns: measured(summary.p99_ns) }
+    }
+}
+
 impl Level {
     /// The guest's view, from what its kernel counted. `tsc_khz` turns its cycles into time.
     #[must_use]
@@ -76,10 +84,30 @@ impl Level {
         }
     }
 
-    /// The host's view, from what its pager counted.
+    /// The host's view, from what its pager counted. A page that was all zeros left clean: it was written nowhere.
     #[must_use]
-    pub fn of_host(_stats: &HostStats) -> Self {
-        Self::default()
+    pub fn of_host(stats: &HostStats) -> Self {
+        let faults = &stats.faults;
+        let sources = [
+            ("zero", faults.zero),
+            ("rescued", faults.rescued),
+            ("same-filled", faults.same_filled),
+            ("memory", faults.memory),
+            ("store file", faults.file),
+        ];
+        Self {
+            minor_faults: stats.minor,
+            major_faults: stats.major,
+            evicted_clean: stats.evicted_clean + stats.evicted_zero,
+            evicted_dirty: stats.evicted_dirty,
+            swapped_in: faults.same_filled.count + faults.memory.count + faults.file.count,
+            swapped_out: stats.evicted_dirty,
+            resident: stats.resident,
+            resident_peak: stats.resident_peak,
+            minor_latency: faults.minor.into(),
+            major_latency: faults.file.into(),
+            sources: sources.map(|(source, served)| SourceCount { source, faults: served.count }).into(),
+        }
     }
 
     /// All faults served.

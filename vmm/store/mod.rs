@@ -41,7 +41,10 @@ impl PageBytes {
     }
 }
 
-/// A place for a page in a [`Store`].
+/// Most slots that a store has: 2 TiB of pages. The pager keeps a slot in 29 bits.
+pub const MAX_SLOTS: u32 = 1 << 29;
+
+/// A place for a page in a [`Store`], below [`MAX_SLOTS`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot(pub(crate) u32);
 
@@ -105,12 +108,13 @@ pub struct StoreStats {
 }
 
 impl Store {
-    /// Opens a store with room for `capacity` pages. A file's space is reserved now, so that a full disk shows
+    /// Opens a store with room for `capacity` pages, or [`MAX_SLOTS`] if that is less. A file's space is reserved now, so that a full disk shows
     /// before anything depends on it; its name is gone before this returns, so that nothing is left behind.
     ///
     /// # Errors
     /// The file cannot be made or its space cannot be reserved.
     pub fn open(spec: &StoreSpec, capacity: u32) -> Result<Self, StoreError> {
+        let capacity = capacity.min(MAX_SLOTS);
         let blocks = match spec {
             StoreSpec::Memory => Blocks::Memory(Mutex::default()),
             StoreSpec::Temporary => Blocks::File(BlockFile::create(&spec::temporary_directory(), capacity)?),

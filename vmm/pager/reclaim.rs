@@ -1,0 +1,224 @@
+//! The reclaim thread: makes room before it is needed.
+//!
+//! Two hands, as in 3BSD (Babaoglu and Joy, "Converting a Swap-Based System to do Paging in an Architecture Lacking
+//! Page-Referenced Bits", 1981), because the host does not see accessed bits that it could test cheaply:
+//!
+//! - the front hand asks the policy for victims and parks them in the staging area: out of the guest's
+//!   sight, but still in memory;
+//! - the back hand follows at a distance, the spread, and takes what is still parked to the store.
+//!
+//! A page that is touched in between is rescued by the fault thread, at the price of a soft fault, and counts as
+//! referenced when the policy next comes by. A page that was only brought in does not: that says that it was used
+//! once, which is true of every page. Fifo asks for no references, so its spread is none.
+
+use std::collections::VecDeque;
+
+use paging::policy::{Policy, PolicyKind};
+
+use super::frames::FrameState;
+use super::staging::Berth;
+use super::uffd::Outcome;
+use super::{PagerError, Shared};
+use crate::memory::FrameIndex;
+use crate::store::{Fingerprint, PageBytes, Slot};
+
+/// How far the hands are apart, and how many pages each takes at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    spread: u32,
+    batch: u32,
+}
+
+impl Spread {
+    /// For a policy and a budget in frames.
+    pub fn new(policy: PolicyKind, budget: u32) -> Self {
+        let spread = match policy {
+            PolicyKind::Fifo => 0,
+            PolicyKind::Clock => budget / 8,
+        };
+        // 32 pages make a write large enough for a disk to be busy with, and small enough to be over soon.
+        Self { spread, batch: (budget / 16).clamp(1, 32) }
+    }
+
+    /// How many berths that takes.
+    pub const fn berths(self) -> u32 {
+        self.spread + self.batch
+    }
+}
+
+/// A page on its way to the store.
+struct Leaving {
+    frame: FrameIndex,
+    berth: Berth,
+    /// The slot that its frame had; ours since the page is being written.
+    slot: Option<Slot>,
+    fingerprint: Fingerprint,
+}
+
+/// The thread's own state.
+pub struct Reclaim<'a> {
+    shared: &'a Shared,
+    hands: Spread,
+    /// Between the hands, oldest first: berths in the order of the staging area, going round. A page that
+    /// was rescued keeps its entry until the back hand comes by.
+    parked: VecDeque<(Berth, FrameIndex)>,
+    next: u32,
+}
+
+impl<'a> Reclaim<'a> {
+    /// Nothing is parked yet.
+    pub fn new(shared: &'a Shared, hands: Spread) -> Self {
+        let parked = VecDeque::with_capacity(hands.berths() as usize);
+        Self { shared, hands, parked, next: 0 }
+    }
+
+    /// Makes room whenever it runs short, until the pager stops or a page cannot be written.
+    pub fn run(mut self) {
+        while self.shared.room.wait_until_short() {
+            while !self.shared.room.is_ample() {
+                if let Err(error) = self.turn() {
+                    self.shared.fail(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Moves both hands on by a batch.
+    fn turn(&mut self) -> Result<(), PagerError> {
+        let parked = self.park()?;
+        let due = if parked == self.hands.batch {
+            self.parked.len().saturating_sub(self.hands.spread as usize)
+        } else {
+            // The policy has no more: most pages are parked already, so the back hand catches up.
+            self.hands.batch as usize
+        };
+        let freed = self.write_out(due.min(self.parked.len()))?;
+        if parked == 0 && freed == 0 {
+            self.shared.room.pause();
+        }
+        Ok(())
+    }
+
+    /// The front hand: parks up to a batch of victims and returns how many there were.
+    fn park(&mut self) -> Result<u32, PagerError> {
+        let mut parked = 0;
+        let mut refused = Vec::new();
+        while parked + (refused.len() as u32) < self.hands.batch {
+            let victim = self
+                .shared
+                .policy
+                .lock()
+                .victim(&mut |frame| self.shared.references.test_and_clear(FrameIndex(frame)));
+            let Some(frame) = victim.map(FrameIndex) else { break };
+            match self.park_one(frame) {
+                Ok(()) => parked += 1,
+                // A device is writing to it. It cannot go now, and is asked again in its turn.
+                Err(Outcome::Busy | Outcome::Again) => refused.push(frame),
+                Err(outcome) => return Err(PagerError::Refused { frame, outcome }),
+            }
+        }
+        self.shared.counters.refused.add(refused.len() as u64);
+        refused.into_iter().for_each(|frame| self.shared.policy.lock().insert(frame.0));
+        Ok(parked)
+    }
+
+    fn park_one(&mut self, frame: FrameIndex) -> Result<(), Outcome> {
+        let Self { shared, .. } = *self;
+        let berth = Berth(self.next);
+        let mut guard = shared.frames.lock(frame);
+        let (FrameState::Resident(slot), Some(page)) = (guard.state(), shared.ram.hva(frame)) else {
+            // The policy holds resident frames only, and only this thread takes one out.
+            return Err(Outcome::Missing);
+        };
+        shared.staging.park(&shared.uffd, page, berth)?;
+        shared.staging.set_slot(berth, slot);
+        guard.set(FrameState::Parked(berth));
+        shared.counters.parked.add(1);
+        self.parked.push_back((berth, frame));
+        self.next = (berth.0 + 1) % self.hands.berths();
+        Ok(())
+    }
+
+    /// The back hand: takes the `count` oldest to the store, unless they were rescued. Returns how many frames
+    /// that freed.
+    fn write_out(&mut self, count: usize) -> Result<u32, PagerError> {
+        let batch: Vec<_> = self.parked.drain(..count).collect();
+        let leaving: Vec<_> = batch.iter().filter_map(|&(berth, frame)| self.leave(berth, frame)).collect();
+        let mut dirty = Vec::new();
+        for page in &leaving {
+            if page.fingerprint == Fingerprint::ZERO {
+                self.arrive(page, FrameState::Zero);
+                self.release(page.slot);
+                self.shared.counters.evicted_zero.add(1);
+            } else if let Some(slot) = page.slot.filter(|&slot| self.holds(slot, page)) {
+                if !self.arrive(page, FrameState::Stored(slot)) {
+                    self.release(Some(slot));
+                }
+                self.shared.counters.evicted_clean.add(1);
+            } else {
+                self.release(page.slot);
+                dirty.push(page);
+            }
+        }
+        self.write(&dirty)?;
+        self.clear(&batch)?;
+        self.shared.room.give_back(leaving.len() as u32);
+        Ok(leaving.len() as u32)
+    }
+
+    /// From here on the page stays in its berth until it is cleared. `None` if it was rescued.
+    fn leave(&self, berth: Berth, frame: FrameIndex) -> Option<Leaving> {
+        let mut guard = self.shared.frames.lock(frame);
+        if guard.state() != FrameState::Parked(berth) {
+            return None;
+        }
+        guard.set(FrameState::Writing(berth));
+        drop(guard);
+        let slot = self.shared.staging.slot(berth);
+        let fingerprint = self.shared.store.fingerprint(self.page(berth));
+        Some(Leaving { frame, berth, slot, fingerprint })
+    }
+
+    fn page(&self, berth: Berth) -> &'a PageBytes {
+        self.shared.staging.page(berth)
+    }
+
+    fn holds(&self, slot: Slot, page: &Leaving) -> bool {
+        self.shared.store.fingerprint_of(slot) == Some(page.fingerprint)
+    }
+
+    fn write(&self, dirty: &[&Leaving]) -> Result<(), PagerError> {
+        let pages: Vec<_> = dirty.iter().map(|page| (self.page(page.berth), page.fingerprint)).collect();
+        let slots = self.shared.store.put_batch(&pages).map_err(PagerError::Write)?;
+        for (page, slot) in dirty.iter().zip(slots) {
+            if !self.arrive(page, FrameState::Stored(slot)) {
+                self.release(Some(slot));
+            }
+        }
+        self.shared.counters.evicted_dirty.add(dirty.len() as u64);
+        Ok(())
+    }
+
+    /// The page is where `state` says, unless it was rescued by copy meanwhile.
+    fn arrive(&self, page: &Leaving, state: FrameState) -> bool {
+        let mut guard = self.shared.frames.lock(page.frame);
+        let left = guard.state() == FrameState::Writing(page.berth);
+        if left {
+            guard.set(state);
+        }
+        left
+    }
+
+    fn release(&self, slot: Option<Slot>) {
+        slot.into_iter().for_each(|slot| self.shared.store.release(slot));
+    }
+
+    /// Frees the berths of a batch: a run, or two where the area goes round. Those of rescued pages are empty.
+    fn clear(&self, batch: &[(Berth, FrameIndex)]) -> Result<(), PagerError> {
+        for run in batch.chunk_by(|(berth, _), (next, _)| berth.0 + 1 == next.0) {
+            self.shared.staging.clear(run[0].0, run.len() as u32).map_err(PagerError::Discard)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! The staging area: where victims wait between guest RAM and the store.
+//!
+//! A row of berths of a page each, in a private mapping that is registered with the same userfaultfd, because
+//! UFFDIO_MOVE wants that of its destination. Three kinds of access keep out of each other's way by the state
+//! of the frame whose page is in a berth: the frame's lock is held to fill a berth and to empty it; while the
+//! frame is `Writing` the page may be read by anyone and is not changed; the reclaim thread clears a berth when
+//! the frame is no longer in it.
+//!
+//! One more page, the doorbell, is how a thread that waits for faults is told to stop: touching it is a fault.
+
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use abi::addr::{Hva, PAGE_SIZE};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+use super::uffd::{Outcome, Range, Uffd};
+use crate::store::{PageBytes, Slot};
+
+/// A place in the staging area.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Berth(pub(super) u32);
+
+/// How a page leaves guest RAM while vCPUs run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Eviction {
+    /// UFFDIO_MOVE, Linux 6.8 and newer: the page itself goes, atomically. A pinned page is refused.
+    Move,
+    /// Write-protect, copy, discard. A pinned page is not noticed, so no device may write to guest RAM
+    /// by O_DIRECT or the like. Takes a second frame for as long as the copy lasts.
+    Copy,
+}
+
+impl Eviction {
+    /// What a report calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Move => "move",
+            Self::Copy => "copy",
+        }
+    }
+
+    /// Frames of the budget to set aside: one for each thread that may be copying.
+    pub(super) const fn reserve(self) -> u32 {
+        match self {
+            Self::Move => 0,
+            Self::Copy => 2,
+        }
+    }
+}
+
+/// The area.
+#[derive(Debug)]
+pub struct Staging {
+    start: Hva,
+    eviction: Eviction,
+    /// For each berth the slot that its frame had when it was resident; guarded by that frame's lock.
+    slots: Vec<AtomicU32>,
+}
+
+const NO_SLOT: u32 = u32::MAX;
+
+impl Staging {
+    /// Maps an area and registers it.
+    pub fn new(uffd: &Uffd, berths: u32, eviction: Eviction) -> io::Result<Self> {
+        let (protection, flags) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+        // SAFETY: a new mapping at an address of the kernel's choice takes nobody's memory.
+        let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes(berths), protection, flags)? };
+        let slots = (0..berths).map(|_| AtomicU32::new(NO_SLOT)).collect();
+        let staging = Self { start: Hva(start as u64), eviction, slots };
+        staging.advise(staging.range(), Advice::LinuxNoHugepage)?;
+        staging.advise(staging.range(), Advice::LinuxDontFork)?;
+        uffd.register(staging.range(), false)?;
+        Ok(staging)
+    }
+
+    /// Where it is, with the doorbell.
+    pub fn range(&self) -> Range {
+        Range { start: self.start, bytes: bytes(self.berths()) as u64 }
+    }
+
+    /// How many berths there are.
+    pub fn berths(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// How pages come here.
+    pub const fn eviction(&self) -> Eviction {
+        self.eviction
+    }
+
+    /// Where a berth is.
+    pub fn at(&self, berth: Berth) -> Hva {
+        self.start + u64::from(berth.0) * PAGE_SIZE as u64
+    }
+
+    /// Takes the page at `page`, of a frame that is locked, to an empty berth.
+    pub fn park(&self, uffd: &Uffd, page: Hva, berth: Berth) -> Result<(), Outcome> {
+        match self.eviction {
+            Eviction::Move => uffd.take(self.at(berth), page),
+            Eviction::Copy => {
+                // From here on writes wait, and when they go on they find the page missing and fault again.
+                uffd.protect(page, true)?;
+                let copied = uffd.copy(self.at(berth), page);
+                if copied.is_err() {
+                    uffd.protect(page, false)?;
+                    return copied;
+                }
+                Ok(self.advise(Range { start: page, bytes: PAGE_SIZE as u64 }, Advice::LinuxDontNeed)?)
+            }
+        }
+    }
+
+    /// Takes a parked page back to `page`. The berth is empty afterwards.
+    pub fn unpark(&self, uffd: &Uffd, berth: Berth, page: Hva) -> Result<(), Outcome> {
+        match self.eviction {
+            Eviction::Move => uffd.take(page, self.at(berth)),
+            Eviction::Copy => {
+                uffd.copy(page, self.at(berth))?;
+                Ok(self.clear(berth, 1)?)
+            }
+        }
+    }
+
+    /// Frees the pages of `count` berths from `first` on. None of them is in use.
+    pub fn clear(&self, first: Berth, count: u32) -> io::Result<()> {
+        let bytes = u64::from(count) * PAGE_SIZE as u64;
+        self.advise(Range { start: self.at(first), bytes }, Advice::LinuxDontNeed)
+    }
+
+    /// The page in a berth. Its frame must be `Writing` for as long as the answer is used or, after
+    /// it was taken back by copy, must have been so and the berth not cleared since.
+    pub fn page(&self, berth: Berth) -> &PageBytes {
+        assert!(berth.0 < self.berths(), "{berth:?} is not in the staging area");
+        // SAFETY: the address is a page within our mapping, which lives as long as `self`, and is aligned. Nobody
+        // has a mutable reference into the mapping. While the frame is `Writing` the page is neither moved nor
+        // changed: others copy it, and only the caller, the reclaim thread, clears it.
+        unsafe { &*ptr::with_exposed_provenance(self.at(berth).0 as usize) }
+    }
+
+    /// The slot that a parked page had.
+    pub fn slot(&self, berth: Berth) -> Option<Slot> {
+        let slot = self.slots[berth.0 as usize].load(Ordering::Relaxed);
+        (slot != NO_SLOT).then_some(Slot(slot))
+    }
+
+    /// Remembers the slot that a page had when it is parked.
+    pub fn set_slot(&self, berth: Berth, slot: Option<Slot>) {
+        self.slots[berth.0 as usize].store(slot.map_or(NO_SLOT, |slot| slot.0), Ordering::Relaxed);
+    }
+
+    /// The page whose touch tells the fault thread to stop.
+    pub fn doorbell(&self) -> Hva {
+        self.at(Berth(self.berths()))
+    }
+
+    /// Touches the doorbell: returns when the fault thread has answered, or no longer listens.
+    pub fn ring(&self) {
+        // SAFETY: the doorbell is a page of our mapping, readable, and read as one byte of plain data.
+        unsafe { ptr::with_exposed_provenance::<u8>(self.doorbell().0 as usize).read_volatile() };
+    }
+
+    fn advise(&self, range: Range, advice: Advice) -> io::Result<()> {
+        let start = ptr::with_exposed_provenance_mut(range.start.0 as usize);
+        // SAFETY: the pages are ours or guest RAM, where nothing is but what the guest and this pager put there;
+        // dropping a page's content is the point, and the frame's lock or state says that it is not needed.
+        Ok(unsafe { madvise(start, range.bytes as usize, advice) }?)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let start = ptr::with_exposed_provenance_mut(self.start.0 as usize);
+        // SAFETY: the mapping is ours and whole; references into it borrow `self`, so there are none.
+        let _ = unsafe { munmap(start, bytes(self.berths())) };
+    }
+}
+
+/// Bytes of an area with so many berths and the doorbell.
+const fn bytes(berths: u32) -> usize {
+    (berths as usize + 1) * PAGE_SIZE
+}
+
+/// What a frame without content is filled from.
+pub fn zeros() -> Hva {
+    static ZEROS: PageBytes = PageBytes::zeroed();
+    hva(&ZEROS)
+}
+
+/// Where a page of ours is.
+pub fn hva(page: &PageBytes) -> Hva {
+    Hva(ptr::from_ref(page).expose_provenance() as u64)
+}

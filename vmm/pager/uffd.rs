@@ -1,0 +1,318 @@
+//! userfaultfd, the raw ABI (Linux's Documentation/admin-guide/mm/userfaultfd.rst, ioctl_userfaultfd(2)).
+//!
+//! Every operation here is on whole small pages. What the kernel may answer is an [`Outcome`] of its own, so that
+//! callers decide by type.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use abi::addr::{Hva, PAGE_SIZE};
+use thiserror::Error;
+
+/// Why there is no userfaultfd.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Not allowed.
+    #[error(
+        "no permission to use userfaultfd: run as root, give this user read and write access to /dev/userfaultfd, or set the sysctl vm.unprivileged_userfaultfd to 1"
+    )]
+    Permission,
+    /// The kernel has none, or not what is needed of it.
+    #[error(
+        "this kernel's userfaultfd lacks what host paging needs ({0}): use Linux 5.7 or newer, built with CONFIG_USERFAULTFD"
+    )]
+    Unsupported(io::Error),
+}
+
+/// Why an operation on a page was refused.
+#[derive(Debug, Error)]
+pub enum Outcome {
+    /// EAGAIN: the address space is changing under it; it can be tried again.
+    #[error("the address space is changing (EAGAIN)")]
+    Again,
+    /// EBUSY: the page is pinned, for example by a device that is writing to it, or shared.
+    #[error("the page is pinned or shared (EBUSY)")]
+    Busy,
+    /// EEXIST: there is a page at the destination already.
+    #[error("there is a page already (EEXIST)")]
+    Present,
+    /// ENOENT: there is no page at the source, or the range is not registered.
+    #[error("there is no page, or the range is not registered (ENOENT)")]
+    Missing,
+    /// ESRCH: the process is going away.
+    #[error("the process is ending (ESRCH)")]
+    Gone,
+    /// Anything else.
+    #[error("{0}")]
+    Other(io::Error),
+}
+
+impl From<io::Error> for Outcome {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => Self::Again,
+            Some(libc::EBUSY) => Self::Busy,
+            Some(libc::EEXIST) => Self::Present,
+            Some(libc::ENOENT) => Self::Missing,
+            Some(libc::ESRCH) => Self::Gone,
+            _ => Self::Other(error),
+        }
+    }
+}
+
+/// A run of bytes in this process, page-aligned.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Range {
+    /// Where it starts.
+    pub start: Hva,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+impl Range {
+    const fn page(start: Hva) -> Self {
+        Self { start, bytes: PAGE_SIZE as u64 }
+    }
+}
+
+/// A fault that waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// The page that was touched.
+    pub page: Hva,
+    /// Whether it was touched to write.
+    pub write: bool,
+}
+
+/// A userfaultfd. Dropping it unregisters everything and wakes every thread that waits for an answer.
+#[derive(Debug)]
+pub struct Uffd {
+    fd: OwnedFd,
+    features: u64,
+}
+
+impl Uffd {
+    /// Opens one that can write-protect and, where the kernel can, move pages.
+    ///
+    /// # Errors
+    /// Not permitted, or not there.
+    pub fn open() -> Result<Self, OpenError> {
+        match Self::with_features(FEATURE_WP | FEATURE_MOVE) {
+            // A feature that the kernel does not know is EINVAL, and uses up the descriptor.
+            Err(OpenError::Unsupported(error)) if error.raw_os_error() == Some(libc::EINVAL) => {
+                Self::with_features(FEATURE_WP)
+            }
+            result => result,
+        }
+    }
+
+    fn with_features(features: u64) -> Result<Self, OpenError> {
+        let fd = open_descriptor()?;
+        let mut api = Api { api: UFFD_API, features, ioctls: 0 };
+        ioctl(fd.as_raw_fd(), UFFDIO_API, &mut api).map_err(OpenError::Unsupported)?;
+        Ok(Self { fd, features })
+    }
+
+    /// Whether [`Uffd::take`] works.
+    #[must_use]
+    pub const fn can_move(&self) -> bool {
+        self.features & FEATURE_MOVE != 0
+    }
+
+    /// Has faults on missing pages of a range reported; with `protect` also writes to protected ones.
+    pub fn register(&self, range: Range, protect: bool) -> io::Result<()> {
+        let mode = MODE_MISSING | if protect { MODE_WP } else { 0 };
+        self.ioctl(UFFDIO_REGISTER, &mut Register { range, mode, ioctls: 0 })
+    }
+
+    /// Ends that, and wakes who waits.
+    pub fn unregister(&self, mut range: Range) -> io::Result<()> {
+        self.ioctl(UFFDIO_UNREGISTER, &mut range)
+    }
+
+    /// Makes the missing page at `to` a copy of the page at `from`, and wakes who waits for it.
+    pub fn copy(&self, to: Hva, from: Hva) -> Result<(), Outcome> {
+        retry(|| {
+            let mut copy = Transfer { to, from, bytes: PAGE_SIZE as u64, mode: 0, done: 0 };
+            self.ioctl(UFFDIO_COPY, &mut copy)
+        })
+    }
+
+    /// Moves the page at `from` to `to`, where none is, and wakes who waits for it there. Atomic: a
+    /// thread that writes to the page has either written before the move or faults after it.
+    pub fn take(&self, to: Hva, from: Hva) -> Result<(), Outcome> {
+        retry(|| {
+            let mut transfer = Transfer { to, from, bytes: PAGE_SIZE as u64, mode: 0, done: 0 };
+            self.ioctl(UFFDIO_MOVE, &mut transfer)
+        })
+    }
+
+    /// Has writes to a page wait, or lets them go on.
+    pub fn protect(&self, page: Hva, on: bool) -> Result<(), Outcome> {
+        retry(|| {
+            let mut protect = WriteProtect { range: Range::page(page), mode: u64::from(on) };
+            self.ioctl(UFFDIO_WRITEPROTECT, &mut protect)
+        })
+    }
+
+    /// Has those who wait for a page look again.
+    pub fn wake(&self, page: Hva) -> Result<(), Outcome> {
+        Ok(self.ioctl(UFFDIO_WAKE, &mut Range::page(page))?)
+    }
+
+    /// Waits for faults and returns all that fit into `messages`.
+    pub fn wait<'a>(&self, messages: &'a mut [Message]) -> io::Result<impl Iterator<Item = Fault> + use<'a>> {
+        let read = loop {
+            // SAFETY: the kernel writes whole messages, at most as many bytes as the slice has, and every bit
+            // pattern is a valid Message.
+            let read = unsafe {
+                libc::read(self.fd.as_raw_fd(), messages.as_mut_ptr().cast(), size_of_val(messages))
+            };
+            match usize::try_from(read) {
+                Ok(bytes) => break bytes / size_of::<Message>(),
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) {
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        // No other event is ever asked for.
+        let faults = messages[..read].iter().filter(|message| message.event == EVENT_PAGEFAULT);
+        Ok(faults.map(|message| Fault {
+            page: Hva(message.address).page_start(),
+            write: message.flags & FLAG_WRITE != 0,
+        }))
+    }
+
+    fn ioctl<T>(&self, request: libc::c_ulong, argument: &mut T) -> io::Result<()> {
+        ioctl(self.fd.as_raw_fd(), request, argument)
+    }
+}
+
+/// How often an operation is tried against EAGAIN. The cause is another operation on the same pages that is
+/// over in microseconds.
+const TRIES: u32 = 1000;
+
+fn retry(mut operation: impl FnMut() -> io::Result<()>) -> Result<(), Outcome> {
+    for _ in 1..TRIES {
+        match operation().map_err(Outcome::from) {
+            Err(Outcome::Again) => std::thread::yield_now(),
+            result => return result,
+        }
+    }
+    Ok(operation()?)
+}
+
+/// /dev/userfaultfd goes by file permissions; the system call by privilege or a sysctl. Faults of the kernel (KVM,
+/// read(2) into guest RAM) must be reported too, so UFFD_USER_MODE_ONLY is no way out.
+fn open_descriptor() -> Result<OwnedFd, OpenError> {
+    let flags = libc::O_CLOEXEC;
+    if let Ok(device) = File::options().read(true).write(true).open("/dev/userfaultfd") {
+        // SAFETY: the request takes its flags by value and touches no memory.
+        let fd = unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW, flags) };
+        if fd >= 0 {
+            // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+            return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+    }
+    // SAFETY: the system call takes its flags by value and touches no memory.
+    let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
+    if fd >= 0 {
+        // SAFETY: as above; descriptors fit into an int.
+        return Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
+    }
+    let error = io::Error::last_os_error();
+    Err(match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => OpenError::Permission,
+        _ => OpenError::Unsupported(error),
+    })
+}
+
+fn ioctl<T>(fd: RawFd, request: libc::c_ulong, argument: &mut T) -> io::Result<()> {
+    // SAFETY: each request below is used with the structure whose size is part of its number, and the
+    // kernel writes to no memory of ours but that structure and pages of registered ranges.
+    let result = unsafe { libc::ioctl(fd, request, std::ptr::from_mut(argument)) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+// The structures and numbers of linux/userfaultfd.h.
+
+const UFFD_API: u64 = 0xaa;
+const FEATURE_WP: u64 = 1 << 0;
+const FEATURE_MOVE: u64 = 1 << 16;
+const MODE_MISSING: u64 = 1 << 0;
+const MODE_WP: u64 = 1 << 1;
+const EVENT_PAGEFAULT: u8 = 0x12;
+const FLAG_WRITE: u64 = 1 << 0;
+
+#[repr(C)]
+struct Api {
+    api: u64,
+    features: u64,
+    ioctls: u64,
+}
+
+#[repr(C)]
+struct Register {
+    range: Range,
+    mode: u64,
+    ioctls: u64,
+}
+
+/// struct uffdio_copy and struct uffdio_move.
+#[repr(C)]
+struct Transfer {
+    to: Hva,
+    from: Hva,
+    bytes: u64,
+    mode: u64,
+    done: i64,
+}
+
+#[repr(C)]
+struct WriteProtect {
+    range: Range,
+    mode: u64,
+}
+
+/// struct uffd_msg of a page fault.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Message {
+    event: u8,
+    reserved: [u8; 7],
+    flags: u64,
+    address: u64,
+    thread: u64,
+}
+
+const fn request<T>(direction: u64, number: u64) -> libc::c_ulong {
+    direction << 30 | (size_of::<T>() as u64) << 16 | 0xaa << 8 | number
+}
+const READ: u64 = 2;
+const READ_WRITE: u64 = 3;
+
+const USERFAULTFD_IOC_NEW: libc::c_ulong = request::<()>(0, 0x00);
+const UFFDIO_API: libc::c_ulong = request::<Api>(READ_WRITE, 0x3f);
+const UFFDIO_REGISTER: libc::c_ulong = request::<Register>(READ_WRITE, 0x00);
+const UFFDIO_UNREGISTER: libc::c_ulong = request::<Range>(READ, 0x01);
+const UFFDIO_WAKE: libc::c_ulong = request::<Range>(READ, 0x02);
+const UFFDIO_COPY: libc::c_ulong = request::<Transfer>(READ_WRITE, 0x03);
+const UFFDIO_MOVE: libc::c_ulong = request::<Transfer>(READ_WRITE, 0x05);
+const UFFDIO_WRITEPROTECT: libc::c_ulong = request::<WriteProtect>(READ_WRITE, 0x06);
+
+const _: () = {
+    assert!(USERFAULTFD_IOC_NEW == 0xaa00);
+    assert!(UFFDIO_API == 0xc018_aa3f);
+    assert!(UFFDIO_REGISTER == 0xc020_aa00);
+    assert!(UFFDIO_UNREGISTER == 0x8010_aa01);
+    assert!(UFFDIO_WAKE == 0x8010_aa02);
+    assert!(UFFDIO_COPY == 0xc028_aa03);
+    assert!(UFFDIO_MOVE == 0xc028_aa05);
+    assert!(UFFDIO_WRITEPROTECT == 0xc018_aa06);
+    assert!(size_of::<Message>() == 32);
+};
