@@ -1,10 +1,11 @@
 //! `bifold lab`: the same command on a host that is emulated in software.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::lab::{self, HugePages, Job, Machine, Vendor};
+use crate::lab::{self, Counts, HugePages, Job, Machine, Vendor};
 use crate::memory::Size;
 
 /// Work on a software-emulated host whose CPU has nested paging; /dev/kvm is not needed
@@ -18,6 +19,7 @@ pub struct Args {
 enum Command {
     Run(RunArgs),
     Test(TestArgs),
+    Count(CountArgs),
     /// Show the parts of the lab, their versions and checksums; fetch what is missing
     Doctor,
 }
@@ -42,6 +44,26 @@ struct TestArgs {
     machine: MachineArgs,
     /// Only tests whose name contains this
     filter: Option<String>,
+}
+
+/// Count instructions: lab count -- run --ram 24M ./program
+///
+/// The emulated host's clock counts instructions, so every duration in the report of `run` is a number of them, the same
+/// each time. It counts the length of software's path, not cycles: caches, TLBs and world switches cost nothing.
+#[derive(Debug, clap::Args)]
+struct CountArgs {
+    /// Compare with the counts in this file; exit status 1 if one has grown by more than 2%
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write the counts to this file
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// End the lab after this long
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+    /// What would follow `bifold` on this machine
+    #[arg(last = true, required = true, value_name = "ARGS")]
+    arguments: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,6 +128,7 @@ impl MachineArgs {
             cpus,
             nested_paging: nested_paging != Some(Switch::Off),
             huge_pages: self.hugepages.unwrap_or_default(),
+            exact_clock: false,
             kernel_parameters: self.kernel_parameters.clone(),
         })
     }
@@ -115,9 +138,29 @@ pub fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     match args.command {
         Command::Run(args) => args.machine.run(Job::bifold(args.arguments)?),
         Command::Test(args) => args.machine.run(Job::tests(args.filter.as_deref())?),
+        Command::Count(args) => count(args),
         Command::Doctor => {
             lab::doctor()?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn count(args: CountArgs) -> Result<ExitCode, Box<dyn Error>> {
+    // Before the run: a file that is no baseline must not be found out after it.
+    let baseline = args.baseline.as_deref().map(Counts::load).transpose()?;
+    let (status, counts) = lab::count(args.arguments, Duration::from_secs(args.timeout))?;
+    if status != 0 {
+        return Ok(ExitCode::from(status));
+    }
+    print!("{}", counts.table(baseline.as_ref()));
+    if let Some(path) = &args.save {
+        counts.save(path)?;
+    }
+    let grown = baseline.map(|baseline| counts.grown(&baseline)).unwrap_or_default();
+    if grown.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("bifold: more instructions than the baseline by over 2%: {}", grown.join(", "));
+    Ok(ExitCode::FAILURE)
 }

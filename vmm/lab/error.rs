@@ -63,6 +63,14 @@ pub enum LabError {
         /// The last that was heard of it.
         last: String,
     },
+    /// What should be a baseline is none.
+    #[error("{path} is no baseline: {reason}; make one with --save")]
+    Baseline {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// This process's output was closed while the job wrote.
     #[error("standard output was closed while the job in the lab still wrote to it")]
     NoReader,

@@ -34,6 +34,8 @@ pub struct Job {
     pub directory: PathBuf,
     /// Whether this process's standard input goes to the job; without it the job's input is empty.
     pub stdin: bool,
+    /// Whether what the commands took is wanted.
+    pub count: bool,
 }
 
 impl Job {
@@ -46,7 +48,14 @@ impl Job {
         let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
         let files = named_files(&arguments, &directory);
         let command = lab_init::Command { title: None, program: program.clone(), arguments };
-        Ok(Self { commands: vec![command], programs: [program].into(), files, directory, stdin: true })
+        Ok(Self {
+            commands: vec![command],
+            programs: [program].into(),
+            files,
+            directory,
+            stdin: true,
+            count: false,
+        })
     }
 
     /// Puts it all into an initrd, with kernel modules for process 1 to load.
@@ -82,6 +91,7 @@ impl Job {
             environment: environment(library_path),
             directory: self.directory,
             stdin: self.stdin,
+            count: self.count,
         };
         let spec = serde_json::to_vec(&spec).map_err(|error| LabError::Failure(error.to_string()))?;
         tree.program(Spec::PATH, spec);

@@ -23,6 +23,9 @@ pub struct Machine {
     pub nested_paging: bool,
     /// Huge pages that are set aside at boot.
     pub huge_pages: HugePages,
+    /// Whether its clock counts instructions, one a nanosecond, so that every run takes exactly as long as the
+    /// last one. QEMU only, and one CPU.
+    pub exact_clock: bool,
     /// More words for the kernel's command line.
     pub kernel_parameters: Vec<String>,
 }
@@ -35,6 +38,7 @@ impl Default for Machine {
             cpus: 2,
             nested_paging: true,
             huge_pages: HugePages::default(),
+            exact_clock: false,
             kernel_parameters: Vec::new(),
         }
     }
@@ -118,6 +122,9 @@ impl Machine {
             if count > 0 {
                 line += &format!(" hugepagesz={size} hugepages={count}");
             }
+        }
+        if self.exact_clock {
+            line += " norandmaps";
         }
         for parameter in &self.kernel_parameters {
             line += " ";

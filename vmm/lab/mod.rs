@@ -15,6 +15,7 @@ mod apt;
 mod bochs;
 mod cache;
 mod child;
+mod count;
 mod doctor;
 mod emulator;
 mod error;
@@ -26,6 +27,7 @@ mod qemu;
 mod session;
 mod suite;
 
+pub use count::{Counts, count};
 pub use doctor::doctor;
 pub use error::LabError;
 pub use job::Job;
@@ -37,7 +39,15 @@ use std::time::Duration;
 ///
 /// # Errors
 /// The lab itself fails: a part is missing, the machine does not start, dies or exceeds `timeout`.
-pub fn run(machine: &Machine, mut job: Job, timeout: Option<Duration>) -> Result<u8, LabError> {
+pub fn run(machine: &Machine, job: Job, timeout: Option<Duration>) -> Result<u8, LabError> {
+    Ok(run_to_end(machine, job, timeout)?.status)
+}
+
+fn run_to_end(
+    machine: &Machine,
+    mut job: Job,
+    timeout: Option<Duration>,
+) -> Result<session::Ended, LabError> {
     let kernel = parts::Kernel::locate()?;
     // Bochs's serial ports take no input.
     job.stdin &= machine.vendor == Vendor::Amd;

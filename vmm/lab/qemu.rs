@@ -21,7 +21,8 @@ pub fn start(machine: &Machine, qemu: &Qemu, kernel: &Kernel, initrd: &Initrd) -
     let (channel, far_end) = UnixStream::pair().map_err(start)?;
     let mut command = qemu.command();
     command
-        .args("-nodefaults -no-user-config -machine q35 -accel tcg,thread=multi".split(' '))
+        .args("-nodefaults -no-user-config -machine q35".split(' '))
+        .args(clock(machine).split(' '))
         .args("-cpu max,+svm,+npt,-erms,-fsrm -display none -monitor none -no-reboot".split(' '))
         .args(["-m", &format!("{}K", machine.memory.bytes() >> 10), "-smp", &machine.cpus.to_string()])
         .arg("-kernel")
@@ -37,4 +38,13 @@ pub fn start(machine: &Machine, qemu: &Qemu, kernel: &Kernel, initrd: &Initrd) -
     let mut child = child::spawn(&mut command, &[initrd.memory(), far_end.as_fd()]).map_err(start)?;
     let console = stream(child.stdout.take()).chain(stream(child.stderr.take())).collect();
     Ok(Emulator { child, channel: File::from(OwnedFd::from(channel)), console })
+}
+
+/// How QEMU runs its CPUs, and what the clock is. The exact clock needs whatever else is random fixed, too.
+const fn clock(machine: &Machine) -> &'static str {
+    if machine.exact_clock {
+        "-accel tcg,thread=single -icount shift=0,sleep=off -rtc clock=vm,base=2026-01-01T00:00:00 -seed 1"
+    } else {
+        "-accel tcg,thread=multi"
+    }
 }

@@ -18,11 +18,20 @@ use super::emulator::Emulator;
 /// How many lines of the console are kept for when it goes wrong.
 const KEPT_LINES: usize = 12;
 
-/// Carries the job's streams until it ends, ends the emulator and returns the job's exit status.
+/// How a job ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: u8,
+    /// What its commands took, where that is counted: nanoseconds and report of each.
+    pub taken: Vec<(u64, Vec<u8>)>,
+}
+
+/// Carries the job's streams until it ends, ends the emulator and returns how the job ended.
 ///
 /// # Errors
 /// The lab ended without a result, or was ended because of `timeout`.
-pub fn run(mut emulator: Emulator, stdin: bool, timeout: Option<Duration>) -> Result<u8, LabError> {
+pub fn run(mut emulator: Emulator, stdin: bool, timeout: Option<Duration>) -> Result<Ended, LabError> {
     let console = Console::default();
     let pid = Pid::from_child(&emulator.child);
     let streams = std::mem::take(&mut emulator.console);
@@ -40,7 +49,7 @@ pub fn run(mut emulator: Emulator, stdin: bool, timeout: Option<Duration>) -> Re
         (outcome.map_err(|error| error.kind()), timed_out, status)
     });
     match outcome {
-        Ok(Last::Exit(status)) => Ok(status),
+        Ok(Last::Exit(ended)) => Ok(ended),
         Ok(Last::Failure(reason)) => Err(LabError::Failure(reason)),
         Err(_) if timed_out => {
             console.print();
@@ -52,15 +61,15 @@ pub fn run(mut emulator: Emulator, stdin: bool, timeout: Option<Duration>) -> Re
 }
 
 /// The frame after which there is none.
-#[derive(Clone, Debug)]
 enum Last {
-    Exit(u8),
+    Exit(Ended),
     Failure(String),
 }
 
 /// Passes frames on until the last one, or until the emulator has closed its end.
 fn carry(channel: &File, stdin: bool) -> io::Result<Last> {
     let mut frames = BufReader::new(channel);
+    let mut taken = Vec::new();
     loop {
         match Frame::receive(&mut frames)? {
             Frame::Ready if stdin => {
@@ -71,7 +80,8 @@ fn carry(channel: &File, stdin: bool) -> io::Result<Last> {
             Frame::Ready => {}
             Frame::Stdout(bytes) => write_through(&mut io::stdout(), &bytes)?,
             Frame::Stderr(bytes) => write_through(&mut io::stderr(), &bytes)?,
-            Frame::Exit(status) => return Ok(Last::Exit(status)),
+            Frame::Taken { ns, report } => taken.push((ns, report)),
+            Frame::Exit(status) => return Ok(Last::Exit(Ended { status, taken })),
             Frame::Failure(reason) => return Ok(Last::Failure(reason)),
             Frame::Stdin(_) => return Err(ErrorKind::InvalidData.into()),
         }

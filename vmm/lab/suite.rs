@@ -76,7 +76,7 @@ impl Job {
         for folder in ["tests", "target/tmp"] {
             carried.extend(files(&directory.join(folder)).unwrap_or_default());
         }
-        Ok(Self { commands, programs, files: carried, directory, stdin: false })
+        Ok(Self { commands, programs, files: carried, directory, stdin: false, count: false })
     }
 }
 

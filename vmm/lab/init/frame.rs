@@ -14,6 +14,13 @@ pub enum Frame {
     Stdout(Vec<u8>),
     /// Bytes from standard error.
     Stderr(Vec<u8>),
+    /// What a command took, and the report that it wrote, if any.
+    Taken {
+        /// From its start to its end, in nanoseconds of the lab's clock.
+        ns: u64,
+        /// The file at [`crate::Spec::REPORT`].
+        report: Vec<u8>,
+    },
     /// The commands have ended with this status (128 + n for signal n). Nothing follows.
     Exit(u8),
     /// The lab itself failed, for this reason. Nothing follows.
@@ -29,11 +36,16 @@ impl Frame {
     /// # Errors
     /// Those of the writer; `InvalidInput` for a payload over 64 KiB.
     pub fn send(&self, channel: &mut impl Write) -> io::Result<()> {
+        let taken;
         let (kind, payload): (u8, &[u8]) = match self {
             Self::Ready => (b'R', &[]),
             Self::Stdin(bytes) => (b'I', bytes),
             Self::Stdout(bytes) => (b'O', bytes),
             Self::Stderr(bytes) => (b'E', bytes),
+            Self::Taken { ns, report } => {
+                taken = [&ns.to_le_bytes(), report.as_slice()].concat();
+                (b'T', &taken)
+            }
             Self::Exit(status) => (b'X', std::slice::from_ref(status)),
             Self::Failure(reason) => (b'F', reason.as_bytes()),
         };
@@ -67,6 +79,10 @@ impl Frame {
             (b'I', _) => Ok(Self::Stdin(payload)),
             (b'O', _) => Ok(Self::Stdout(payload)),
             (b'E', _) => Ok(Self::Stderr(payload)),
+            (b'T', [a, b, c, d, e, f, g, h, report @ ..]) => Ok(Self::Taken {
+                ns: u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+                report: report.to_vec(),
+            }),
             (b'X', &[status]) => Ok(Self::Exit(status)),
             (b'F', _) => Ok(Self::Failure(String::from_utf8_lossy(&payload).into_owned())),
             _ => Err(io::ErrorKind::InvalidData.into()),
@@ -85,6 +101,7 @@ mod tests {
             Frame::Stdin(vec![]),
             Frame::Stdout(b"out\0\xff".to_vec()),
             Frame::Stderr(vec![7; MAX_PAYLOAD]),
+            Frame::Taken { ns: 1 << 40, report: b"{}".to_vec() },
             Frame::Exit(139),
             Frame::Failure("no /dev/kvm".to_owned()),
         ];
@@ -101,7 +118,9 @@ mod tests {
 
     #[test]
     fn noise_is_no_frame() {
-        for noise in [&b"Linux version 6.12"[..], b"X\0\0\0\0", b"X\x02\0\0\0ab", b"?\0\0\0\0"] {
+        for noise in
+            [&b"Linux version 6.12"[..], b"T\x02\0\0\0{}", b"X\0\0\0\0", b"X\x02\0\0\0ab", b"?\0\0\0\0"]
+        {
             assert_eq!(Frame::receive(&mut &*noise).map_err(|e| e.kind()), Err(io::ErrorKind::InvalidData));
         }
     }

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStdin, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use lab_init::{Command, Frame, Module, Spec};
 use rustix::mount::{MountFlags, mount};
@@ -74,7 +75,12 @@ fn run(channel: &File) -> Result<u8, String> {
         if let Some(title) = &command.title {
             send(&writer, Frame::Stderr(format!("{title}\n").into_bytes()));
         }
+        let started = Instant::now();
         let status = run_command(&spec, command, channel, &writer)?;
+        if spec.count {
+            let ns = started.elapsed().as_nanos() as u64;
+            send(&writer, Frame::Taken { ns, report: fs::read(Spec::REPORT).unwrap_or_default() });
+        }
         if first_failure == 0 {
             first_failure = status;
         }

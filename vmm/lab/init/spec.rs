@@ -17,11 +17,15 @@ pub struct Spec {
     pub directory: PathBuf,
     /// Whether the lab sends standard input; without it the commands' input is empty.
     pub stdin: bool,
+    /// Whether to send what each command took.
+    pub count: bool,
 }
 
 impl Spec {
     /// Where it is in the initrd.
     pub const PATH: &str = "/lab/spec.json";
+    /// Where a command that is counted leaves its report.
+    pub const REPORT: &str = "/lab/report.json";
     /// The serial port that carries frames; the first is the kernel's console.
     pub const CHANNEL: &str = "/dev/ttyS1";
 }
