@@ -189,9 +189,11 @@ impl Reader {
         true
     }
 
-    /// All that was read, when the pipe has been closed.
+    /// All that was read until the pipe was closed.
     fn rest(&mut self) -> String {
-        self.seen.extend(self.parts.iter().flatten());
+        while let Ok(part) = self.parts.recv_timeout(LIMIT) {
+            self.seen.extend(part);
+        }
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 }
