@@ -23,6 +23,7 @@ pub struct Tree {
 #[derive(Debug)]
 enum Entry {
     Folder,
+    Link(PathBuf),
     Program(Vec<u8>),
     File(PathBuf),
 }
@@ -43,11 +44,29 @@ impl Tree {
         self.put(path.into(), Entry::Folder);
     }
 
+    /// Adds an entry and the folders on the way to it. A folder that is a link on the host (`/bin`) is one here.
     fn put(&mut self, path: PathBuf, entry: Entry) {
-        for folder in path.ancestors().skip(1).filter(|folder| *folder != Path::new("/")) {
-            self.entries.entry(folder.to_owned()).or_insert(Entry::Folder);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
+        let mut folder = PathBuf::from("/");
+        for component in parent.components().skip(1) {
+            let named = folder.join(component);
+            let is_link = named.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+            folder = match named.canonicalize() {
+                Ok(target) if is_link => {
+                    self.entries.insert(named, Entry::Link(target.clone()));
+                    self.folder(&target);
+                    target
+                }
+                _ => {
+                    self.entries.entry(named.clone()).or_insert(Entry::Folder);
+                    named
+                }
+            };
         }
-        self.entries.insert(path, entry);
+        let place = folder.join(name);
+        if !matches!((&entry, self.entries.get(&place)), (Entry::Folder, Some(_))) {
+            self.entries.insert(place, entry);
+        }
     }
 
     /// Writes the archive into memory that has no name and goes with its last descriptor.
@@ -155,6 +174,19 @@ mod tests {
         tree.program("/a/b/c", *b"x");
         let paths: Vec<_> = tree.entries.keys().map(|path| path.display().to_string()).collect();
         assert_eq!(paths, ["/a", "/a/b", "/a/b/c"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_here_is_one_there() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [real, link] = ["real", "link"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&real).expect("a folder");
+        std::os::unix::fs::symlink("real", &link).expect("a link");
+        let mut tree = Tree::default();
+        tree.program(link.join("file"), *b"x");
+        assert!(matches!(&tree.entries[&link], Entry::Link(target) if *target == real));
+        assert!(matches!(tree.entries[&real], Entry::Folder));
+        assert!(matches!(tree.entries[&real.join("file")], Entry::Program(_)));
     }
 
     #[test]

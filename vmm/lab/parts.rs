@@ -196,7 +196,9 @@ fn numbers(version: &str) -> Vec<u32> {
     version[..end].split('.').map_while(|number| number.parse().ok()).collect()
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+/// Where a program is on the PATH.
+#[must_use]
+pub fn on_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 

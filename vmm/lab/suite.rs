@@ -8,12 +8,18 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use super::cache::files;
+use super::parts::on_path;
 use super::{Job, LabError};
 
-/// What tests run or look with, where Debian has it. Those that are not installed are not carried, and the tests
-/// that need them say so.
-const TOOLS: &[&str] =
-    &["/bin/busybox", "/bin/sh", "/usr/bin/sha256sum", "/usr/bin/objdump", "/usr/bin/script"];
+/// What tests run or look with. Those that are not installed are not carried, and the tests that need them say so.
+#[rustfmt::skip]
+const TOOLS: &[&str] = &[
+    "bash", "busybox", "chmod", "head", "mount", "objdump", "readelf", "script", "setpriv", "setsid", "sh",
+    "sha256sum", "touch", "unshare",
+];
+/// Tests whose names contain this run here first: they compile the programs that others run, and the lab has no
+/// compiler.
+const COMPILE: &str = "compile_the_guest_programs";
 /// The test binary that starts labs: a lab within a lab would prove nothing more.
 const LEFT_OUT: &str = "lab";
 
@@ -60,6 +66,9 @@ impl Job {
     pub fn tests(filter: Option<&str>) -> Result<Self, LabError> {
         let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
         let built = build(&directory)?;
+        for test in &built.tests {
+            compile_programs(test, &directory)?;
+        }
         let arguments: Vec<String> = filter.into_iter().map(str::to_owned).collect();
         let title =
             |test: &Path| format!("     Running {}", test.strip_prefix(&directory).unwrap_or(test).display());
@@ -69,15 +78,23 @@ impl Job {
             arguments: arguments.clone(),
         };
         let commands = built.tests.iter().map(command).collect();
-        let tools = TOOLS.iter().map(PathBuf::from).filter(|tool| tool.is_file());
+        let tools = TOOLS.iter().filter_map(|tool| on_path(tool));
         let programs = tools.chain(built.tests).chain(built.commands).collect();
         let mut carried: BTreeSet<PathBuf> = built.made.into_iter().collect();
-        // Not every project has each: the tests' own files, and what they made to use again.
+        // The tests' own files, and what they made to use again.
         for folder in ["tests", "target/tmp"] {
             carried.extend(files(&directory.join(folder)).unwrap_or_default());
         }
         Ok(Self { commands, programs, files: carried, directory, stdin: false, count: false })
     }
+}
+
+fn compile_programs(test: &Path, directory: &Path) -> Result<(), LabError> {
+    let mut command = Command::new(test);
+    let done =
+        command.arg(COMPILE).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let done = done.map_err(|error| LabError::Start { program: test.to_owned(), error })?;
+    if done.success() { Ok(()) } else { Err(LabError::Build) }
 }
 
 fn build(directory: &Path) -> Result<Built, LabError> {
