@@ -81,6 +81,10 @@ impl Tree {
         for (path, entry) in &self.entries {
             let written = match entry {
                 Entry::Folder => archive.member(path, 0o040_755, 0, io::empty()),
+                Entry::Link(target) => {
+                    let target = target.as_os_str().as_bytes();
+                    archive.member(path, 0o120_777, target.len() as u64, target)
+                }
                 Entry::Program(bytes) => {
                     archive.member(path, 0o100_755, bytes.len() as u64, bytes.as_slice())
                 }
