@@ -42,8 +42,9 @@ struct RunArgs {
 struct TestArgs {
     #[command(flatten)]
     machine: MachineArgs,
-    /// Only tests whose name contains this
-    filter: Option<String>,
+    /// Only tests whose name contains one of these
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
 }
 
 /// Count instructions: lab count -- run --ram 24M ./program
@@ -137,7 +138,7 @@ impl MachineArgs {
 pub fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     match args.command {
         Command::Run(args) => args.machine.run(Job::bifold(args.arguments)?),
-        Command::Test(args) => args.machine.run(Job::tests(args.filter.as_deref())?),
+        Command::Test(args) => args.machine.run(Job::tests(args.filters)?),
         Command::Count(args) => count(args),
         Command::Doctor => {
             lab::doctor()?;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::LabError;
 use super::emulator::Emulator;
 
 /// How many lines of the console are kept for when it goes wrong.
-const KEPT_LINES: usize = 12;
+const KEPT_LINES: usize = 40;
 
 /// How a job ended.
 #[derive(Debug)]
@@ -26,6 +26,9 @@ pub struct Ended {
     /// What its commands took, where that is counted: nanoseconds and report of each.
     pub taken: Vec<(u64, Vec<u8>)>,
 }
+
+/// What Linux says when it cannot go on.
+const PANIC: &str = "Kernel panic";
 
 /// Carries the job's streams until it ends, ends the emulator and returns how the job ended.
 ///
@@ -56,7 +59,12 @@ pub fn run(mut emulator: Emulator, stdin: bool, timeout: Option<Duration>) -> Re
             Err(LabError::Timeout { seconds: timeout.unwrap_or_default().as_secs() })
         }
         Err(ErrorKind::BrokenPipe) => Err(LabError::NoReader),
-        Err(_) => Err(LabError::Ended { how: describe(status), last: console.last() }),
+        Err(_) => {
+            if console.panicked() {
+                console.print();
+            }
+            Err(LabError::Ended { how: describe(status), last: console.last() })
+        }
     }
 }
 
@@ -135,7 +143,7 @@ impl Console {
         for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).trim_end().to_owned();
             log::debug!("lab console: {line}");
-            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lines = self.lines();
             if !line.is_empty() {
                 lines.push_back(line);
             }
@@ -146,15 +154,23 @@ impl Console {
     }
 
     fn print(&self) {
-        for line in self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for line in self.lines().iter() {
             eprintln!("lab console: {line}");
         }
     }
 
+    fn panicked(&self) -> bool {
+        self.lines().iter().any(|line| line.contains(PANIC))
+    }
+
     /// The line that says most about a machine that has ended: a panic's, or else the last.
     fn last(&self) -> String {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let panic = lines.iter().find(|line| line.contains("Kernel panic"));
+        let lines = self.lines();
+        let panic = lines.iter().find(|line| line.contains(PANIC));
         panic.or(lines.back()).cloned().unwrap_or_else(|| "it said nothing".to_owned())
+    }
+
+    fn lines(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -59,23 +59,22 @@ struct Built {
 
 impl Job {
     /// Builds the project in the working directory with its tests; the job runs those whose name contains
-    /// `filter`, or all.
+    /// one of `filters`, or all.
     ///
     /// # Errors
     /// There is no cargo, or it fails; its own message is on standard error then.
-    pub fn tests(filter: Option<&str>) -> Result<Self, LabError> {
+    pub fn tests(filters: Vec<String>) -> Result<Self, LabError> {
         let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
         let built = build(&directory)?;
         for test in &built.tests {
             compile_programs(test, &directory)?;
         }
-        let arguments: Vec<String> = filter.into_iter().map(str::to_owned).collect();
         let title =
             |test: &Path| format!("     Running {}", test.strip_prefix(&directory).unwrap_or(test).display());
         let command = |test: &PathBuf| lab_init::Command {
             title: Some(title(test)),
             program: test.clone(),
-            arguments: arguments.clone(),
+            arguments: filters.clone(),
         };
         let commands = built.tests.iter().map(command).collect();
         let tools = TOOLS.iter().filter_map(|tool| on_path(tool));
