@@ -2,20 +2,24 @@
 //!
 //! Needs userfaultfd; a test fails with the pager's own message where it is refused.
 
+#![allow(clippy::expect_used)]
+
 use std::ops::Range;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
 use abi::addr::PAGE_SIZE;
 use bifold::memory::{GuestRam, Size};
-use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, PagerError};
+use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, PagerError, slots_needed};
 use bifold::store::{Store, StoreError, StoreSpec};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
 
 const RAM_PAGES: u32 = 1024;
 const BUDGET_PAGES: u32 = 128;
+const SLOTS: u32 = slots_needed(Size::from_pages(RAM_PAGES)) as u32;
 
 /// Guest RAM under a pager. Pages are named by their number.
 struct Paged {
@@ -119,7 +123,7 @@ fn hammer(paged: &Paged, thread: u32, threads: u32, steps: u32) {
 }
 
 fn hammer_with(eviction: Eviction, policy: PolicyKind, spec: &StoreSpec) {
-    let paged = Paged::new(eviction, policy, spec, RAM_PAGES + 64);
+    let paged = Paged::new(eviction, policy, spec, SLOTS);
     let threads = 4;
     std::thread::scope(|scope| {
         for thread in 0..threads {
@@ -168,7 +172,7 @@ fn no_write_is_lost_copying_with_fifo_to_memory() {
 #[test]
 fn a_page_that_two_threads_write_keeps_the_words_of_both() {
     for eviction in [Eviction::Move, Eviction::Copy] {
-        let paged = Paged::new(eviction, PolicyKind::Clock, &StoreSpec::Memory, RAM_PAGES + 64);
+        let paged = Paged::new(eviction, PolicyKind::Clock, &StoreSpec::Memory, SLOTS);
         let rounds = 20_u64;
         let write = |half: u64| {
             for round in 1..=rounds {
@@ -190,7 +194,7 @@ fn a_page_that_two_threads_write_keeps_the_words_of_both() {
 
 #[test]
 fn a_page_that_is_only_read_is_written_to_the_store_once() {
-    let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &StoreSpec::Temporary, RAM_PAGES + 64);
+    let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &StoreSpec::Temporary, SLOTS);
     let pages = 4 * BUDGET_PAGES;
     (0..pages).for_each(|page| paged.write(page, &content(page, 3)));
     for _ in 0..5 {
@@ -204,7 +208,7 @@ fn a_page_that_is_only_read_is_written_to_the_store_once() {
 
 #[test]
 fn a_page_of_zeros_takes_no_slot() {
-    let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &StoreSpec::Memory, RAM_PAGES + 64);
+    let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &StoreSpec::Memory, SLOTS);
     let pages = BUDGET_PAGES / 2;
     (0..pages).for_each(|page| paged.write(page, &content(page, 3)));
     paged.push_out(pages..RAM_PAGES);
@@ -219,11 +223,11 @@ fn a_page_of_zeros_takes_no_slot() {
 #[test]
 fn clock_keeps_the_pages_that_are_used_and_fifo_does_not() {
     let [fifo, clock] = [PolicyKind::Fifo, PolicyKind::Clock].map(|policy| {
-        let paged = Paged::new(Eviction::Move, policy, &StoreSpec::Memory, RAM_PAGES + 64);
+        let paged = Paged::new(Eviction::Move, policy, &StoreSpec::Memory, SLOTS);
         let mut reads_of_hot = 0;
         let hot = BUDGET_PAGES / 16;
         (0..RAM_PAGES).for_each(|page| paged.write(page, &content(page, 3)));
-        for cold in hot..RAM_PAGES {
+        for cold in (hot..RAM_PAGES).chain(hot..RAM_PAGES) {
             paged.read(cold);
             let before = paged.store.stats().reads;
             (0..hot).for_each(|page| assert!(paged.read(page) == content(page, 3)));
@@ -232,12 +236,12 @@ fn clock_keeps_the_pages_that_are_used_and_fifo_does_not() {
         paged.stop();
         reads_of_hot
     });
-    assert!(clock * 4 < fifo, "{clock} reads of hot pages with clock, {fifo} with fifo");
+    assert!(clock * 3 < fifo, "{clock} reads of hot pages with clock, {fifo} with fifo");
 }
 
 #[test]
 fn a_fork_does_not_keep_pages_from_moving() {
-    let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &StoreSpec::Memory, RAM_PAGES + 64);
+    let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &StoreSpec::Memory, SLOTS);
     (0..BUDGET_PAGES / 2).for_each(|page| paged.write(page, &content(page, 3)));
     // SAFETY: the child makes no call but pause, which is safe after a fork of a process with threads.
     let child = unsafe { libc::fork() };
@@ -259,10 +263,48 @@ fn a_fork_does_not_keep_pages_from_moving() {
 }
 
 #[test]
+fn a_page_that_a_device_may_write_to_stays_where_it_is() {
+    let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &StoreSpec::Memory, SLOTS);
+    let pages = BUDGET_PAGES / 4;
+    (0..pages).for_each(|page| paged.write(page, &content(page, 3)));
+    let pinned = pin(&paged, pages);
+    paged.push_out(pages..RAM_PAGES);
+    assert_eq!(paged.store.stats().slots_used, 0, "no page that is not zeros has left");
+    drop(pinned);
+    // The ring ends, and lets go of the pages, in its own time.
+    while paged.store.stats().slots_used < pages {
+        paged.push_out(pages..RAM_PAGES);
+    }
+    (0..pages).for_each(|page| assert!(paged.read(page) == content(page, 3)));
+    assert!(paged.stop().refused >= u64::from(pages));
+}
+
+/// Pins the first `pages` pages for as long as the answer lives, by making them a buffer of an io_uring.
+fn pin(paged: &Paged, pages: u32) -> OwnedFd {
+    let start = paged.ram.regions()[0].start.0 as usize;
+    let buffer = libc::iovec {
+        iov_base: std::ptr::with_exposed_provenance_mut(start),
+        iov_len: pages as usize * PAGE_SIZE,
+    };
+    let mut parameters = [0_u8; 120];
+    // SAFETY: the parameters are as long as struct io_uring_params.
+    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) };
+    assert!(ring >= 0, "io_uring_setup: {}", std::io::Error::last_os_error());
+    // SAFETY: the kernel has just made this descriptor.
+    let ring = unsafe { OwnedFd::from_raw_fd(ring as i32) };
+    const REGISTER_BUFFERS: u32 = 0;
+    // SAFETY: one iovec, and it lies in guest RAM.
+    let result =
+        unsafe { libc::syscall(libc::SYS_io_uring_register, ring.as_raw_fd(), REGISTER_BUFFERS, &buffer, 1) };
+    assert_eq!(result, 0, "io_uring_register: {}", std::io::Error::last_os_error());
+    ring
+}
+
+#[test]
 fn a_damaged_page_is_reported_and_never_given_to_anyone() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let spec = StoreSpec::At(directory.path().to_owned());
-    let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &spec, RAM_PAGES + 64);
+    let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &spec, SLOTS);
     paged.write(0, &content(0, 3));
     paged.push_out(1..RAM_PAGES);
     damage(directory.path());

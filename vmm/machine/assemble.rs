@@ -17,7 +17,7 @@ use super::vm::{During, Vm, VmError};
 use crate::devices::{FileDisk, FileError, GuestLog, InputReader, SwapDisk};
 use crate::guest;
 use crate::memory::{GuestRam, RamError};
-use crate::pager::{Pager, PagerConfig, PagerError};
+use crate::pager::{self, Pager, PagerConfig, PagerError};
 use crate::store::{Store, StoreError};
 
 /// Why a machine could not be built, or could not go on.
@@ -146,13 +146,10 @@ impl Parts<'_> {
     }
 }
 
-/// The most pages that the pager writes at once.
-const WRITING_ANEW: u64 = 32;
-
-/// Opens the store that both levels share, where either needs one: room for every page of guest RAM, for those that the
-/// pager is writing anew, and for every page of swap.
+/// Opens the store that both levels share, where either needs one: room for what the pager
+/// needs and for every page of swap.
 fn open_store(config: &Config) -> Result<Option<Arc<Store>>, StoreError> {
-    let paged = config.host_ram.map_or(0, |_| config.ram.pages() + WRITING_ANEW);
+    let paged = config.host_ram.map_or(0, |_| pager::slots_needed(config.ram));
     let swap = match &config.guest {
         Guest::Program(program) => program.swap.map_or(0, |swap| swap.pages()),
         Guest::Kernel(_) => 0,

@@ -75,8 +75,8 @@ fn serve(shared: &Shared, fault: Fault, buffer: &mut PageBytes) -> Result<Option
             }
             FrameState::Parked(berth) => {
                 shared.staging.unpark(&shared.uffd, berth, fault.page).map_err(refused)?;
-                settle(shared, frame, guard, shared.staging.slot(berth));
                 shared.references.set(frame);
+                settle(shared, frame, guard, shared.staging.slot(berth));
                 return Ok(Some(Source::Rescued));
             }
             FrameState::Zero | FrameState::Writing(_) | FrameState::Stored(_) if unit.is_none() => {

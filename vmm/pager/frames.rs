@@ -113,3 +113,31 @@ impl FrameGuard<'_> {
         self.shard[self.index] = state.pack();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_survives_its_word() {
+        let table = FrameTable::new(200);
+        for payload in [0, 1, MAX_SLOTS - 1] {
+            for state in [
+                FrameState::Zero,
+                FrameState::Resident(None),
+                FrameState::Resident(Some(Slot(payload))),
+                FrameState::Parked(Berth(payload)),
+                FrameState::Writing(Berth(payload)),
+                FrameState::Stored(Slot(payload)),
+            ] {
+                table.lock(FrameIndex(199)).set(state);
+                assert_eq!(table.lock(FrameIndex(199)).state(), state);
+                assert_eq!(
+                    table.lock(FrameIndex(198)).state(),
+                    FrameState::Zero,
+                    "the neighbour is untouched"
+                );
+            }
+        }
+    }
+}

@@ -1,9 +1,9 @@
 //! The host pager: keeps guest RAM within a budget of host memory.
 //!
 //! Nothing is in guest RAM at first, and userfaultfd reports every touch of a page that is not there, whether by a
-//! vCPU or by a device's thread. Two threads do the rest: the fault thread brings pages in ([`fault`]), the
-//! reclaim thread takes victims out ([`reclaim`]). What they share is the frame table ([`frames`]), which says
-//! where each page is, the budget ([`room`]), the policy, and the staging area ([`staging`]) that victims pass
+//! vCPU or by a device's thread. Two threads do the rest: the fault thread brings pages in (`fault`), the
+//! reclaim thread takes victims out (`reclaim`). What they share is the frame table (`frames`), which says
+//! where each page is, the budget (`room`), the policy, and the staging area (`staging`) that victims pass
 //! through on their way to the store.
 //!
 //! Lock order: a frame's shard, then one of policy, room, store; those are leaves. No lock is held over I/O.
@@ -20,7 +20,7 @@ mod references;
 mod room;
 mod staging;
 mod stats;
-mod uffd;
+pub mod uffd;
 
 use std::io;
 use std::sync::Arc;
@@ -47,6 +47,13 @@ use uffd::{Range, Uffd};
 /// The smallest budget, in frames: what one guest instruction can need at once, with room for reclaim to work in.
 pub const MIN_BUDGET: u32 = 64;
 
+/// Most slots that the pager takes for guest RAM of this size: one a frame, and those of a batch that is being
+/// written while its pages are rescued.
+#[must_use]
+pub const fn slots_needed(ram: Size) -> u64 {
+    ram.pages() + reclaim::MAX_BATCH as u64
+}
+
 /// What the pager is to do.
 #[derive(Clone, Debug)]
 pub struct PagerConfig {
@@ -54,7 +61,7 @@ pub struct PagerConfig {
     pub budget: Size,
     /// Who goes when it is short.
     pub policy: PolicyKind,
-    /// Where evicted pages go. Its capacity should be guest RAM and a batch of 32 pages more.
+    /// Where evicted pages go. The pager takes up to [`slots_needed`] of its slots.
     pub store: Arc<Store>,
     /// How pages leave guest RAM; `None` is the best that the kernel can do.
     pub eviction: Option<Eviction>,
@@ -178,9 +185,8 @@ impl Pager {
         HostStats::of(&self.shared)
     }
 
-    /// Ends it, and releases its slots. Everyone who uses guest RAM must have stopped: what is not in guest RAM then is lost.
-    /// Returns what it did.
-    #[must_use]
+    /// Ends it, releases its slots, and returns what it did. Everyone who uses guest RAM must have stopped: pages
+    /// that are out are lost.
     pub fn stop(self) -> HostStats {
         self.stats()
     }
@@ -196,6 +202,10 @@ impl Drop for Pager {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
+        for range in ranges(&self.shared.ram) {
+            // Wakes who still waits. Closing the userfaultfd would too, but a child of this process may have it.
+            let _ = self.shared.uffd.unregister(range);
+        }
         for frame in self.shared.frames.all() {
             let slot = match self.shared.frames.lock(frame).state() {
                 FrameState::Resident(slot) => slot,
@@ -210,8 +220,7 @@ impl Drop for Pager {
 
 /// Has every fault in guest RAM reported.
 fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction) -> io::Result<()> {
-    for region in ram.regions() {
-        let range = Range { start: region.start, bytes: region.range.bytes };
+    for range in ranges(ram) {
         let start = std::ptr::with_exposed_provenance_mut(range.start.0 as usize);
         // Pages come and go one by one, so the kernel must not join them; and a page that a fork shares cannot
         // be moved any more.
@@ -222,4 +231,8 @@ fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction) -> io::Result<()> {
         uffd.register(range, eviction == Eviction::Copy)?;
     }
     Ok(())
+}
+
+fn ranges(ram: &GuestRam) -> impl Iterator<Item = Range> {
+    ram.regions().iter().map(|region| Range { start: region.start, bytes: region.range.bytes })
 }

@@ -22,6 +22,9 @@ use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
 use crate::store::{Fingerprint, PageBytes, Slot};
 
+/// Most pages that a hand takes at once: a write large enough to keep a disk busy, small enough to be over soon.
+pub const MAX_BATCH: u32 = 32;
+
 /// How far the hands are apart, and how many pages each takes at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread {
@@ -36,8 +39,7 @@ impl Spread {
             PolicyKind::Fifo => 0,
             PolicyKind::Clock => budget / 8,
         };
-        // 32 pages make a write large enough for a disk to be busy with, and small enough to be over soon.
-        Self { spread, batch: (budget / 16).clamp(1, 32) }
+        Self { spread, batch: (budget / 16).clamp(1, MAX_BATCH) }
     }
 
     /// How many berths that takes.
@@ -87,10 +89,10 @@ impl<'a> Reclaim<'a> {
     /// Moves both hands on by a batch.
     fn turn(&mut self) -> Result<(), PagerError> {
         let parked = self.park()?;
-        let due = if parked == self.hands.batch {
+        let due = if parked > 0 {
             self.parked.len().saturating_sub(self.hands.spread as usize)
         } else {
-            // The policy has no more: most pages are parked already, so the back hand catches up.
+            // There are no victims: most pages are parked already, so the back hand catches up.
             self.hands.batch as usize
         };
         let freed = self.write_out(due.min(self.parked.len()))?;
@@ -180,8 +182,11 @@ impl<'a> Reclaim<'a> {
         Some(Leaving { frame, berth, slot, fingerprint })
     }
 
+    /// A page that is leaving.
     fn page(&self, berth: Berth) -> &'a PageBytes {
-        self.shared.staging.page(berth)
+        // SAFETY: every caller has a page of the batch in hand, which `leave` made `Writing`; the batch's berths are
+        // cleared after the last use, by `write_out`.
+        unsafe { self.shared.staging.page(berth) }
     }
 
     fn holds(&self, slot: Slot, page: &Leaving) -> bool {

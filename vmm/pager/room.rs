@@ -126,3 +126,37 @@ impl Room {
         self.wanted.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_run_out_at_the_budget_and_a_waiter_gets_the_next_that_comes_back() {
+        let room = Room::new(64);
+        for _ in 0..64 {
+            room.take().expect("within the budget").keep();
+        }
+        assert!(!room.is_ample());
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| room.take().map(Unit::keep).is_some());
+            room.give_back(1);
+            assert!(waiter.join().expect("no panic"));
+        });
+        assert_eq!(room.used_and_peak(), (64, 64));
+        drop(Unit(&room));
+        assert_eq!(room.used_and_peak(), (63, 64), "a unit that is not kept comes back");
+    }
+
+    #[test]
+    fn stopping_ends_every_wait() {
+        let room = Room::new(8);
+        (0..8).for_each(|_| room.take().expect("within the budget").keep());
+        std::thread::scope(|scope| {
+            let taker = scope.spawn(|| room.take().is_none());
+            room.stop();
+            assert!(taker.join().expect("no panic"));
+        });
+        assert!(!room.wait_until_short());
+    }
+}

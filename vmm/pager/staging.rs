@@ -100,7 +100,8 @@ impl Staging {
     /// Takes the page at `page`, of a frame that is locked, to an empty berth.
     pub fn park(&self, uffd: &Uffd, page: Hva, berth: Berth) -> Result<(), Outcome> {
         match self.eviction {
-            Eviction::Move => uffd.take(self.at(berth), page),
+            // SAFETY: the page is guest RAM's, to which nobody has references.
+            Eviction::Move => unsafe { uffd.take(self.at(berth), page) },
             Eviction::Copy => {
                 // From here on writes wait, and when they go on they find the page missing and fault again.
                 uffd.protect(page, true)?;
@@ -117,7 +118,8 @@ impl Staging {
     /// Takes a parked page back to `page`. The berth is empty afterwards.
     pub fn unpark(&self, uffd: &Uffd, berth: Berth, page: Hva) -> Result<(), Outcome> {
         match self.eviction {
-            Eviction::Move => uffd.take(page, self.at(berth)),
+            // SAFETY: the frame is `Parked`, and references into the staging area are to `Writing` frames' pages.
+            Eviction::Move => unsafe { uffd.take(page, self.at(berth)) },
             Eviction::Copy => {
                 uffd.copy(page, self.at(berth))?;
                 Ok(self.clear(berth, 1)?)
@@ -131,13 +133,15 @@ impl Staging {
         self.advise(Range { start: self.at(first), bytes }, Advice::LinuxDontNeed)
     }
 
-    /// The page in a berth. Its frame must be `Writing` for as long as the answer is used or, after
-    /// it was taken back by copy, must have been so and the berth not cleared since.
-    pub fn page(&self, berth: Berth) -> &PageBytes {
+    /// The page in a berth.
+    ///
+    /// # Safety
+    /// The berth holds a page since its frame was made `Writing`, and is not cleared while the answer is used.
+    pub unsafe fn page(&self, berth: Berth) -> &PageBytes {
         assert!(berth.0 < self.berths(), "{berth:?} is not in the staging area");
-        // SAFETY: the address is a page within our mapping, which lives as long as `self`, and is aligned. Nobody
-        // has a mutable reference into the mapping. While the frame is `Writing` the page is neither moved nor
-        // changed: others copy it, and only the caller, the reclaim thread, clears it.
+        // SAFETY: the address is a page of our mapping, which lives as long as `self`, and is aligned. Nobody
+        // has a mutable reference into the mapping. A page whose frame is or was `Writing` is neither moved nor
+        // changed, only copied, until the caller clears the berth.
         unsafe { &*ptr::with_exposed_provenance(self.at(berth).0 as usize) }
     }
 

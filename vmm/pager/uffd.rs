@@ -86,7 +86,7 @@ pub struct Fault {
     pub write: bool,
 }
 
-/// A userfaultfd. Dropping it unregisters everything and wakes every thread that waits for an answer.
+/// A userfaultfd.
 #[derive(Debug)]
 pub struct Uffd {
     fd: OwnedFd,
@@ -142,7 +142,10 @@ impl Uffd {
 
     /// Moves the page at `from` to `to`, where none is, and wakes who waits for it there. Atomic: a
     /// thread that writes to the page has either written before the move or faults after it.
-    pub fn take(&self, to: Hva, from: Hva) -> Result<(), Outcome> {
+    ///
+    /// # Safety
+    /// Nobody has a reference to the page at `from`.
+    pub unsafe fn take(&self, to: Hva, from: Hva) -> Result<(), Outcome> {
         retry(|| {
             let mut transfer = Transfer { to, from, bytes: PAGE_SIZE as u64, mode: 0, done: 0 };
             self.ioctl(UFFDIO_MOVE, &mut transfer)

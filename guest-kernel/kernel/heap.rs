@@ -1,0 +1,100 @@
+//! The kernel's heap: size classes of powers of two over one region that is fixed at boot.
+//!
+//! A block that is given back is kept for its class; fresh blocks are cut from the region's start. Memory that
+//! was never used is zero, and `alloc_zeroed` makes use of that. What the kernel keeps is bounded
+//! by design (frames, areas, descriptors), so the region does not grow.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
+use core::ptr::null_mut;
+
+use abi::addr::PAGE_SIZE;
+
+const SMALLEST: u32 = 4;
+const CLASSES: usize = 40;
+
+/// The allocator.
+pub struct Heap(UnsafeCell<State>);
+
+struct State {
+    next: usize,
+    end: usize,
+    /// Blocks of 2^(SMALLEST + n) bytes that were given back; each holds the address of the next.
+    free: [*mut u8; CLASSES],
+}
+
+// SAFETY: one CPU; the kernel is never re-entered and interrupt handlers do not allocate.
+unsafe impl Sync for Heap {}
+
+impl Heap {
+    /// A heap with no memory yet.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(UnsafeCell::new(State { next: 0, end: 0, free: [null_mut(); CLASSES] }))
+    }
+
+    /// Gives the heap its region.
+    ///
+    /// # Safety
+    /// Nobody else uses the region, ever, and it is all zeros. Called once, before the first allocation.
+    pub unsafe fn init(&self, start: usize, bytes: usize) {
+        // SAFETY: no allocation runs at the same time (see Sync above).
+        let state = unsafe { &mut *self.0.get() };
+        (state.next, state.end) = (start, start + bytes);
+    }
+}
+
+fn class(layout: Layout) -> usize {
+    let bytes = layout.size().max(layout.align()).max(1 << SMALLEST).next_power_of_two();
+    (bytes.trailing_zeros() - SMALLEST) as usize
+}
+
+impl State {
+    /// A block and whether it is known to be all zeros.
+    fn take(&mut self, layout: Layout) -> (*mut u8, bool) {
+        let class = class(layout);
+        let reused = self.free[class];
+        if !reused.is_null() {
+            // SAFETY: a free block holds the address of the next one, see `dealloc`.
+            self.free[class] = unsafe { reused.cast::<*mut u8>().read() };
+            return (reused, false);
+        }
+        let bytes = 1usize << (class as u32 + SMALLEST);
+        let start = self.next.next_multiple_of(bytes.min(PAGE_SIZE));
+        if start + bytes > self.end {
+            return (null_mut(), false);
+        }
+        self.next = start + bytes;
+        (start as *mut u8, true)
+    }
+}
+
+// SAFETY: a block is handed out once until it comes back; fresh blocks never overlap because `next` only grows, and a block
+// that comes back serves only its own class, whose blocks are all of one size and aligned to it, up to a page. Nothing in the
+// kernel asks for more than a page's alignment.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: exclusive, see Sync.
+        unsafe { &mut *self.0.get() }.take(layout).0
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: exclusive, see Sync.
+        let (block, zero) = unsafe { &mut *self.0.get() }.take(layout);
+        if !zero && !block.is_null() {
+            // SAFETY: the block is ours and at least that long.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        block
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: exclusive, see Sync; the block is at least 16 bytes and aligned to 16.
+        unsafe {
+            let state = &mut *self.0.get();
+            let class = class(layout);
+            block.cast::<*mut u8>().write(state.free[class]);
+            state.free[class] = block;
+        }
+    }
+}

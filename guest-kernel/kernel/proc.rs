@@ -1,0 +1,46 @@
+//! What /proc tells.
+
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+
+use abi::addr::PAGE_SIZE;
+
+use crate::process::Process;
+use crate::vm::Memory;
+use crate::vm::area::{Backing, Kind};
+use crate::vm::page::Rights;
+
+/// Text that grows.
+struct Text(Vec<u8>);
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// /proc/self/maps (proc_pid_maps(5)).
+#[must_use]
+pub fn maps(memory: &Memory, process: &Process) -> Vec<u8> {
+    let mut text = Text(Vec::new());
+    for area in process.space.areas.all() {
+        let letter = |right, letter| if area.rights.allow(right) { letter } else { '-' };
+        let (offset, inode, name) = match (area.kind, area.backing) {
+            (_, Backing::File { file, page }) => {
+                (u64::from(page) * PAGE_SIZE as u64, 1000 + u64::from(file.0), memory.files.path(file))
+            }
+            (Kind::Heap, _) => (0, 0, "[heap]"),
+            (Kind::Stack, _) => (0, 0, "[stack]"),
+            (Kind::Mapping, _) => (0, 0, ""),
+        };
+        let rights = [letter(Rights::READ, 'r'), letter(Rights::WRITE, 'w'), letter(Rights::EXECUTE, 'x')];
+        // Writing to a text cannot fail.
+        let _ = writeln!(
+            text,
+            "{:08x}-{:08x} {}{}{}p {offset:08x} 00:01 {inode:<26}{name}",
+            area.start.0, area.end.0, rights[0], rights[1], rights[2]
+        );
+    }
+    text.0
+}

@@ -1,0 +1,97 @@
+//! Descriptors: close, dup, fcntl, ioctl.
+
+use super::{Arguments, Call, Errno, Outcome};
+use crate::fs::open::Object;
+
+const O_CLOEXEC: u64 = 0o2000000;
+
+pub fn close(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
+    call.process.descriptors.close(number)?;
+    Ok(0)
+}
+
+pub fn dup(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
+    let file = call.process.descriptors.get(number)?;
+    call.process.descriptors.add(file, 0, false).map_err(|_| Errno::MFILE.into())
+}
+
+pub fn dup2(call: &mut Call<'_>, [old, new, ..]: Arguments) -> Outcome {
+    let file = call.process.descriptors.get(old)?;
+    if old == new {
+        return Ok(new);
+    }
+    Ok(call.process.descriptors.put(file, new, false)?)
+}
+
+pub fn dup3(call: &mut Call<'_>, [old, new, flags, ..]: Arguments) -> Outcome {
+    if old == new || flags & !O_CLOEXEC != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let file = call.process.descriptors.get(old)?;
+    Ok(call.process.descriptors.put(file, new, flags & O_CLOEXEC != 0)?)
+}
+
+pub fn fcntl(call: &mut Call<'_>, [number, command, argument, ..]: Arguments) -> Outcome {
+    const F_DUPFD: u64 = 0;
+    const F_GETFD: u64 = 1;
+    const F_SETFD: u64 = 2;
+    const F_GETFL: u64 = 3;
+    const F_SETFL: u64 = 4;
+    const F_DUPFD_CLOEXEC: u64 = 1030;
+    const FD_CLOEXEC: u64 = 1;
+    let file = call.process.descriptors.get(number)?;
+    match command {
+        F_DUPFD | F_DUPFD_CLOEXEC => {
+            if argument >= crate::fs::open::LIMIT as u64 {
+                return Err(Errno::INVAL.into());
+            }
+            let added = call.process.descriptors.add(file, argument, command == F_DUPFD_CLOEXEC);
+            added.map_err(|_| Errno::MFILE.into())
+        }
+        F_GETFD => Ok(u64::from(call.process.descriptors.close_on_exec(number)?)),
+        F_SETFD => {
+            call.process.descriptors.set_close_on_exec(number, argument & FD_CLOEXEC != 0)?;
+            Ok(0)
+        }
+        F_GETFL => Ok(u64::from(file.flags.get())),
+        F_SETFL => {
+            // O_APPEND and O_NONBLOCK; the others do not change.
+            const CHANGEABLE: u32 = 0o2000 | 0o4000;
+            file.flags.set(file.flags.get() & !CHANGEABLE | argument as u32 & CHANGEABLE);
+            Ok(0)
+        }
+        _ => Err(Errno::INVAL.into()),
+    }
+}
+
+pub fn ioctl(call: &mut Call<'_>, [number, request, argument, ..]: Arguments) -> Outcome {
+    const TCGETS: u64 = 0x5401;
+    const TIOCGWINSZ: u64 = 0x5413;
+    let file = call.process.descriptors.get(number)?;
+    let stream = match file.object {
+        Object::Input => 0,
+        Object::Output(error) => 1 + u32::from(error),
+        _ => return Err(Errno::NOTTY.into()),
+    };
+    if call.machine.consoles.terminals >> stream & 1 == 0 {
+        return Err(Errno::NOTTY.into());
+    }
+    match request {
+        TCGETS => {
+            // struct termios of a terminal in its usual, cooked state: flags, line discipline, control characters.
+            let mut settings = [0; 36];
+            for (at, flags) in [(0, 0o66402u32), (4, 0o5), (8, 0o277), (12, 0o105073)] {
+                settings[at..at + 4].copy_from_slice(&flags.to_le_bytes());
+            }
+            settings[17..36].copy_from_slice(b"\x03\x1c\x7f\x15\x04\x00\x01\x00\x11\x13\x1a\x00\x12\x0f\x17\x16\x00\x00\x00");
+            call.put(argument, &settings)?;
+            Ok(0)
+        }
+        TIOCGWINSZ => {
+            let (rows, columns) = call.machine.consoles.window;
+            call.put(argument, &[rows, columns, 0, 0])?;
+            Ok(0)
+        }
+        _ => Err(Errno::NOTTY.into()),
+    }
+}

@@ -1,0 +1,328 @@
+//! Files: open, read, write, seek, names.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use abi::addr::{Gpa, Gva, PAGE_SIZE};
+use abi::files::MAX_PATH;
+
+use super::{Arguments, Call, Errno, Outcome, Stop};
+use crate::drivers::block::MAX_SEGMENTS;
+use crate::drivers::console::Ready;
+use crate::fs::open::{Object, OpenFile};
+use crate::fs::path;
+use crate::vm::page::Rights;
+
+/// openat's directory that stands for the working directory.
+pub const AT_FDCWD: i32 = -100;
+/// Most bytes that one call reads or writes (read(2)).
+const MOST: u64 = 0x7fff_f000;
+const O_ACCESS: u64 = 3;
+const O_CREAT: u64 = 0o100;
+const O_EXCL: u64 = 0o200;
+const O_DIRECTORY: u64 = 0o200000;
+const O_CLOEXEC: u64 = 0o2000000;
+const O_NONBLOCK: u32 = 0o4000;
+/// Most parts of readv and writev.
+const MAX_PARTS: u64 = 1024;
+
+/// The absolute path that a pointer names.
+pub fn user_path(call: &mut Call<'_>, directory: i32, pointer: u64) -> Result<Vec<u8>, Stop> {
+    let string = call.memory.user_string(&mut call.process.space, Gva(pointer), 4095)?;
+    let string = string.ok_or(Errno::NAMETOOLONG)?;
+    if string.is_empty() {
+        return Err(Errno::NOENT.into());
+    }
+    let absolute = string.starts_with(b"/");
+    let base = if absolute || directory == AT_FDCWD {
+        call.process.directory.clone()
+    } else {
+        match &call.process.descriptors.get(directory as u64)?.object {
+            Object::Directory(path) => path.clone(),
+            _ => return Err(Errno::NOTDIR.into()),
+        }
+    };
+    let path = path::resolve(&base, &string);
+    if path.len() > MAX_PATH { Err(Errno::NAMETOOLONG.into()) } else { Ok(path) }
+}
+
+/// What a path names.
+pub fn lookup(call: &mut Call<'_>, path: &[u8]) -> Result<Object, Errno> {
+    match path {
+        b"/dev/null" => return Ok(Object::Null),
+        b"/dev/zero" => return Ok(Object::Zero),
+        b"/dev/urandom" | b"/dev/random" => return Ok(Object::Random),
+        b"/dev/stdin" | b"/proc/self/fd/0" => return Ok(Object::Input),
+        b"/dev/stdout" | b"/proc/self/fd/1" => return Ok(Object::Output(false)),
+        b"/dev/stderr" | b"/proc/self/fd/2" => return Ok(Object::Output(true)),
+        b"/proc/self/exe" => return Ok(Object::File(call.process.program)),
+        b"/proc/self/maps" => return Ok(Object::Text(crate::proc::maps(call.memory, call.process))),
+        _ => {}
+    }
+    match call.memory.files.find(path) {
+        Some(file) => Ok(Object::File(file)),
+        None if call.memory.files.is_directory(path) || path == b"/dev" => Ok(Object::Directory(path.to_vec())),
+        None => Err(Errno::NOENT),
+    }
+}
+
+fn open_path(call: &mut Call<'_>, path: &[u8], flags: u64) -> Outcome {
+    let object = match lookup(call, path) {
+        Ok(_) if flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL => return Err(Errno::EXIST.into()),
+        Ok(object) => object,
+        // There is no place for new files.
+        Err(Errno::NOENT) if flags & O_CREAT != 0 => return Err(Errno::ROFS.into()),
+        Err(error) => return Err(error.into()),
+    };
+    let writes = flags & O_ACCESS != 0;
+    match &object {
+        Object::Directory(_) if writes => return Err(Errno::ISDIR.into()),
+        Object::Directory(_) => {}
+        _ if flags & O_DIRECTORY != 0 => return Err(Errno::NOTDIR.into()),
+        Object::File(file) if writes && call.memory.files.file(*file).read_only => return Err(Errno::ACCES.into()),
+        Object::Text(_) if writes => return Err(Errno::ACCES.into()),
+        _ => {}
+    }
+    let file = OpenFile::new(object, (flags & !O_CLOEXEC) as u32);
+    call.process.descriptors.add(file, 0, flags & O_CLOEXEC != 0).map_err(|_| Errno::MFILE.into())
+}
+
+pub fn open(call: &mut Call<'_>, [name, flags, ..]: Arguments) -> Outcome {
+    let path = user_path(call, AT_FDCWD, name)?;
+    open_path(call, &path, flags)
+}
+
+pub fn openat(call: &mut Call<'_>, [directory, name, flags, ..]: Arguments) -> Outcome {
+    let path = user_path(call, directory as i32, name)?;
+    open_path(call, &path, flags)
+}
+
+/// Checks that a file was opened for reading, or (true) for writing.
+fn check_access(file: &OpenFile, write: bool) -> Result<(), Errno> {
+    let access = u64::from(file.flags.get()) & O_ACCESS;
+    let allowed = access == 2 || access == u64::from(write);
+    if allowed { Ok(()) } else { Err(Errno::BADF) }
+}
+
+fn read_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, to: u64, len: u64) -> Outcome {
+    check_access(file, false)?;
+    let len = len.min(MOST) as usize;
+    let space = &mut call.process.space;
+    match &file.object {
+        Object::File(file) => Ok(call.memory.read_file_to(space, *file, offset, Gva(to), len)? as u64),
+        Object::Null => Ok(0),
+        Object::Zero => {
+            call.memory.zero_user(space, Gva(to), len)?;
+            Ok(len as u64)
+        }
+        Object::Random => {
+            super::identity::fill_random(call, to, len as u64)?;
+            Ok(len as u64)
+        }
+        Object::Text(text) => {
+            let rest = text.get(offset as usize..).unwrap_or_default();
+            let part = &rest[..len.min(rest.len())];
+            call.write(to, part)?;
+            Ok(part.len() as u64)
+        }
+        Object::Input => read_input(call, file.flags.get(), to, len),
+        Object::Output(_) => Err(Errno::BADF.into()),
+        Object::Directory(_) => Err(Errno::ISDIR.into()),
+    }
+}
+
+fn read_input(call: &mut Call<'_>, flags: u32, to: u64, len: usize) -> Outcome {
+    if len == 0 {
+        return Ok(0);
+    }
+    let Some(input) = &mut call.machine.consoles.input else { return Ok(0) };
+    match input.poll() {
+        Ready::End => Ok(0),
+        Ready::NotYet if flags & O_NONBLOCK != 0 => Err(Errno::AGAIN.into()),
+        Ready::NotYet => Err(Stop::Wait(None)),
+        Ready::Bytes(bytes) => {
+            let part = len.min(bytes.len());
+            call.memory.write_user(&mut call.process.space, Gva(to), &bytes[..part])?;
+            input.consume(part);
+            Ok(part as u64)
+        }
+    }
+}
+
+fn write_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, from: u64, len: u64) -> Outcome {
+    check_access(file, true)?;
+    let len = len.min(MOST) as usize;
+    let space = &mut call.process.space;
+    match &file.object {
+        Object::File(file) => {
+            let done = call.memory.write_file_from(space, *file, offset, Gva(from), len)?;
+            // A file of the disk does not grow.
+            if done == 0 && len > 0 { Err(Errno::NOSPC.into()) } else { Ok(done as u64) }
+        }
+        Object::Null | Object::Zero | Object::Random => Ok(len as u64),
+        Object::Output(error) => write_output(call, *error, from, len),
+        Object::Input | Object::Text(_) | Object::Directory(_) => Err(Errno::BADF.into()),
+    }
+}
+
+/// Sends a program's bytes straight from its frames, as many pages at once as a request takes.
+fn write_output(call: &mut Call<'_>, error: bool, from: u64, len: usize) -> Outcome {
+    let consoles = &mut call.machine.consoles;
+    let mut segments: Vec<(Gpa, u32)> = Vec::with_capacity(MAX_SEGMENTS);
+    let mut done = 0;
+    while done < len {
+        let part = (len - done).min(MAX_SEGMENTS * PAGE_SIZE);
+        let range = (Gva(from.wrapping_add(done as u64)), part);
+        let sent = call.memory.with_pinned(&mut call.process.space, range, Rights::READ, &mut segments, |_, parts, bytes| {
+            consoles.send(error, parts);
+            bytes
+        });
+        match sent {
+            Ok(bytes) => done += bytes,
+            Err(invalid) if done == 0 => return Err(invalid.into()),
+            Err(_) => break,
+        }
+    }
+    Ok(done as u64)
+}
+
+/// Whether reads and writes have a position.
+fn seekable(object: &Object) -> bool {
+    !matches!(object, Object::Input | Object::Output(_))
+}
+
+pub fn read(call: &mut Call<'_>, [number, to, len, ..]: Arguments) -> Outcome {
+    let file = call.process.descriptors.get(number)?;
+    let read = read_at(call, &file, file.offset.get(), to, len)?;
+    file.offset.set(file.offset.get() + read);
+    Ok(read)
+}
+
+pub fn write(call: &mut Call<'_>, [number, from, len, ..]: Arguments) -> Outcome {
+    let file = call.process.descriptors.get(number)?;
+    let written = write_at(call, &file, file.offset.get(), from, len)?;
+    file.offset.set(file.offset.get() + written);
+    Ok(written)
+}
+
+fn positioned(call: &Call<'_>, number: u64, offset: u64) -> Result<Rc<OpenFile>, Stop> {
+    let file = call.process.descriptors.get(number)?;
+    if !seekable(&file.object) {
+        return Err(Errno::SPIPE.into());
+    }
+    if offset > i64::MAX as u64 { Err(Errno::INVAL.into()) } else { Ok(file) }
+}
+
+pub fn pread64(call: &mut Call<'_>, [number, to, len, offset, ..]: Arguments) -> Outcome {
+    let file = positioned(call, number, offset)?;
+    read_at(call, &file, offset, to, len)
+}
+
+pub fn pwrite64(call: &mut Call<'_>, [number, from, len, offset, ..]: Arguments) -> Outcome {
+    let file = positioned(call, number, offset)?;
+    write_at(call, &file, offset, from, len)
+}
+
+/// Calls `each` with the parts of readv and writev, until one is not done whole.
+fn parts(
+    call: &mut Call<'_>,
+    [number, vector, count, ..]: Arguments,
+    each: fn(&mut Call<'_>, Arguments) -> Outcome,
+) -> Outcome {
+    call.process.descriptors.get(number)?;
+    if count > MAX_PARTS {
+        return Err(Errno::INVAL.into());
+    }
+    let mut total = 0;
+    for n in 0..count {
+        let [start, len]: [u64; 2] = call.get(vector.wrapping_add(16 * n))?;
+        match each(call, [number, start, len, 0, 0, 0]) {
+            Ok(done) => {
+                total += done;
+                if done < len {
+                    break;
+                }
+            }
+            Err(_) if total > 0 => break,
+            Err(stop) => return Err(stop),
+        }
+    }
+    Ok(total)
+}
+
+pub fn readv(call: &mut Call<'_>, arguments: Arguments) -> Outcome {
+    parts(call, arguments, read)
+}
+
+pub fn writev(call: &mut Call<'_>, arguments: Arguments) -> Outcome {
+    parts(call, arguments, write)
+}
+
+pub fn lseek(call: &mut Call<'_>, [number, offset, whence, ..]: Arguments) -> Outcome {
+    let file = positioned(call, number, 0)?;
+    let size = match &file.object {
+        Object::File(file) => call.memory.files.len(*file),
+        Object::Text(text) => text.len() as u64,
+        _ => 0,
+    };
+    let base = match whence {
+        0 => 0,
+        1 => file.offset.get(),
+        2 => size,
+        _ => return Err(Errno::INVAL.into()),
+    };
+    let target = base.checked_add_signed(offset as i64).filter(|&target| target <= i64::MAX as u64);
+    let target = target.ok_or(Errno::INVAL)?;
+    file.offset.set(target);
+    Ok(target)
+}
+
+pub fn fsync(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
+    match call.process.descriptors.get(number)?.object {
+        Object::File(_) | Object::Directory(_) => call.memory.files.flush().map_err(|_| Errno::IO)?,
+        _ => return Err(Errno::INVAL.into()),
+    }
+    Ok(0)
+}
+
+/// Nothing to do: there are no shared mappings of files that could be dirty.
+pub fn msync(call: &mut Call<'_>, [start, bytes, ..]: Arguments) -> Outcome {
+    let range = super::memory::range(start, bytes)?;
+    if call.process.space.areas.covers(&range) { Ok(0) } else { Err(Errno::NOMEM.into()) }
+}
+
+pub fn getcwd(call: &mut Call<'_>, [to, size, ..]: Arguments) -> Outcome {
+    let mut path = call.process.directory.clone();
+    path.push(0);
+    if (path.len() as u64) > size {
+        return Err(Errno::RANGE.into());
+    }
+    call.write(to, &path)?;
+    Ok(path.len() as u64)
+}
+
+pub fn chdir(call: &mut Call<'_>, [name, ..]: Arguments) -> Outcome {
+    let path = user_path(call, AT_FDCWD, name)?;
+    match lookup(call, &path)? {
+        Object::Directory(path) => call.process.directory = path,
+        _ => return Err(Errno::NOTDIR.into()),
+    }
+    Ok(0)
+}
+
+pub fn readlink(call: &mut Call<'_>, [name, to, size, ..]: Arguments) -> Outcome {
+    readlinkat(call, [AT_FDCWD as u64, name, to, size, 0, 0])
+}
+
+/// The only symbolic link is the one to the program.
+pub fn readlinkat(call: &mut Call<'_>, [directory, name, to, size, ..]: Arguments) -> Outcome {
+    let path = user_path(call, directory as i32, name)?;
+    if path != b"/proc/self/exe" {
+        lookup(call, &path)?;
+        return Err(Errno::INVAL.into());
+    }
+    let target = call.memory.files.file(call.process.program).path.clone();
+    let part = &target[..target.len().min(size as usize)];
+    call.write(to, part)?;
+    Ok(part.len() as u64)
+}

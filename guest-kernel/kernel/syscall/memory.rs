@@ -1,0 +1,229 @@
+//! Memory: mmap and its relatives.
+
+use core::ops::Range;
+
+use abi::addr::{Gva, PAGE_SIZE};
+
+use super::{Arguments, Call, Errno, Outcome, Stop};
+use crate::fs::open::Object;
+use crate::vm::area::{Area, Backing, Kind};
+use crate::vm::page::{Page, Rights};
+use crate::vm::space::{AddressSpace, LOWEST, MAPPINGS_TOP};
+use crate::vm::table::USER_END;
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// The pages of a range that a program names.
+pub fn range(start: u64, bytes: u64) -> Result<Range<Gva>, Errno> {
+    if !Gva(start).is_page_aligned() {
+        return Err(Errno::INVAL);
+    }
+    AddressSpace::range(Gva(start), bytes).ok_or(Errno::NOMEM)
+}
+
+fn rights(protection: u64) -> Rights {
+    Rights::new(protection & 1 != 0, protection & 2 != 0, protection & 4 != 0)
+}
+
+mod flag {
+    pub const SHARED: u64 = 1;
+    pub const PRIVATE: u64 = 2;
+    pub const SHARED_VALIDATE: u64 = 3;
+    pub const KIND: u64 = 0xf;
+    pub const FIXED: u64 = 0x10;
+    pub const ANONYMOUS: u64 = 0x20;
+    pub const HUGETLB: u64 = 0x4_0000;
+    pub const FIXED_NOREPLACE: u64 = 0x10_0000;
+}
+
+pub fn mmap(call: &mut Call<'_>, [hint, bytes, protection, flags, number, offset]: Arguments) -> Outcome {
+    if bytes == 0 || !offset.is_multiple_of(PAGE) {
+        return Err(Errno::INVAL.into());
+    }
+    let backing = backing(call, protection, flags, number, offset)?;
+    if flags & flag::HUGETLB != 0 {
+        // As where no huge pages are set aside.
+        return Err(Errno::NOMEM.into());
+    }
+    let bytes = bytes.checked_next_multiple_of(PAGE).ok_or(Errno::NOMEM)?;
+    let start = place(call, hint, bytes, flags)?;
+    let area =
+        Area { start, end: start + bytes, rights: rights(protection), kind: Kind::Mapping, backing };
+    call.memory.map(&mut call.process.space, area).map_err(Errno::from)?;
+    Ok(start.0)
+}
+
+/// What a mapping is of.
+fn backing(call: &Call<'_>, protection: u64, flags: u64, number: u64, offset: u64) -> Result<Backing, Stop> {
+    let shared = match flags & flag::KIND {
+        flag::PRIVATE => false,
+        flag::SHARED | flag::SHARED_VALIDATE => true,
+        _ => return Err(Errno::INVAL.into()),
+    };
+    if flags & flag::ANONYMOUS != 0 {
+        return Ok(Backing::Anonymous);
+    }
+    let file = call.process.descriptors.get(number)?;
+    let access = file.flags.get() & 3;
+    if access == 1 {
+        return Err(Errno::ACCES.into());
+    }
+    match file.object {
+        Object::File(_) if shared && rights(protection).allow(Rights::WRITE) => {
+            log::warn!("a shared mapping of a file cannot be written yet: the program gets ENODEV");
+            Err(Errno::NODEV.into())
+        }
+        Object::File(id) => {
+            let page = u32::try_from(offset / PAGE).map_err(|_| Errno::OVERFLOW)?;
+            Ok(Backing::File { file: id, page })
+        }
+        Object::Zero => Ok(Backing::Anonymous),
+        _ => Err(Errno::NODEV.into()),
+    }
+}
+
+/// Where a mapping goes.
+fn place(call: &Call<'_>, hint: u64, bytes: u64, flags: u64) -> Result<Gva, Errno> {
+    let areas = &call.process.space.areas;
+    if flags & (flag::FIXED | flag::FIXED_NOREPLACE) != 0 {
+        let range = range(hint, bytes)?;
+        if range.start < LOWEST {
+            return Err(Errno(1));
+        }
+        if flags & flag::FIXED_NOREPLACE != 0 && !areas.is_free(&range) {
+            return Err(Errno::EXIST);
+        }
+        return Ok(range.start);
+    }
+    let hint = Gva(hint).page_start();
+    if hint >= LOWEST
+        && let Some(range) = AddressSpace::range(hint, bytes)
+        && areas.is_free(&range)
+    {
+        return Ok(hint);
+    }
+    areas.gap(bytes, &(LOWEST..MAPPINGS_TOP)).ok_or(Errno::NOMEM)
+}
+
+pub fn munmap(call: &mut Call<'_>, [start, bytes, ..]: Arguments) -> Outcome {
+    let range = range(start, bytes).map_err(|_| Errno::INVAL)?;
+    if range.is_empty() {
+        return Err(Errno::INVAL.into());
+    }
+    call.memory.unmap_range(&mut call.process.space, &range).map_err(Errno::from)?;
+    Ok(0)
+}
+
+pub fn mprotect(call: &mut Call<'_>, [start, bytes, protection, ..]: Arguments) -> Outcome {
+    /// PROT_GROWSDOWN and PROT_GROWSUP are not for programs' own use; other bits do not exist.
+    const KNOWN: u64 = 0x300_0007;
+    if protection & !KNOWN != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let range = range(start, bytes)?;
+    if range.is_empty() {
+        return Ok(0);
+    }
+    if !call.process.space.areas.covers(&range) {
+        return Err(Errno::NOMEM.into());
+    }
+    call.memory.protect(&mut call.process.space, &range, rights(protection)).map_err(Errno::from)?;
+    Ok(0)
+}
+
+pub fn brk(call: &mut Call<'_>, [wanted, ..]: Arguments) -> Outcome {
+    Ok(call.memory.set_break(&mut call.process.space, Gva(wanted)).0)
+}
+
+pub fn mremap(call: &mut Call<'_>, [start, old, new, flags, target, _]: Arguments) -> Outcome {
+    const MAY_MOVE: u64 = 1;
+    const FIXED: u64 = 2;
+    if flags & !(MAY_MOVE | FIXED) != 0 || flags & FIXED != 0 && flags & MAY_MOVE == 0 || new == 0 || old == 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let old = range(start, old)?;
+    let bytes = new.checked_next_multiple_of(PAGE).ok_or(Errno::NOMEM)?;
+    let space = &mut call.process.space;
+    let area = *space.areas.find(old.start).ok_or(Errno::FAULT)?;
+    if old.end > area.end {
+        return Err(Errno::FAULT.into());
+    }
+    if flags & FIXED != 0 {
+        let target = range(target, bytes).map_err(|_| Errno::INVAL)?;
+        if target.start < old.end && old.start < target.end {
+            return Err(Errno::INVAL.into());
+        }
+        call.memory.unmap_range(space, &target).map_err(Errno::from)?;
+        return relocate(call, &area, old, bytes, target.start);
+    }
+    let have = old.end - old.start;
+    if bytes <= have {
+        if bytes < have {
+            call.memory.unmap_range(space, &(old.start + bytes..old.end)).map_err(Errno::from)?;
+        }
+        return Ok(start);
+    }
+    let grown = old.end..old.start + bytes;
+    if old.end == area.end && grown.end <= USER_END && space.areas.is_free(&grown) {
+        call.memory.map(space, part(&area, old.end, grown.start, bytes - have)).map_err(Errno::from)?;
+        return Ok(start);
+    }
+    if flags & MAY_MOVE == 0 {
+        return Err(Errno::NOMEM.into());
+    }
+    let target = space.areas.gap(bytes, &(LOWEST..MAPPINGS_TOP)).ok_or(Errno::NOMEM)?;
+    relocate(call, &area, old, bytes, target)
+}
+
+/// The view that `area` has from `from` on, put at `to`.
+fn part(area: &Area, from: Gva, to: Gva, bytes: u64) -> Area {
+    let backing = match area.backing {
+        Backing::Anonymous => Backing::Anonymous,
+        Backing::File { file, page } => {
+            Backing::File { file, page: page.wrapping_add(((from - area.start) / PAGE) as u32) }
+        }
+    };
+    Area { start: to, end: to + bytes, backing, ..*area }
+}
+
+/// Moves the pages of `old` to a free place of `bytes`.
+fn relocate(call: &mut Call<'_>, area: &Area, old: Range<Gva>, bytes: u64, target: Gva) -> Outcome {
+    let space = &mut call.process.space;
+    call.memory.map(space, part(area, old.start, target, bytes)).map_err(Errno::from)?;
+    let kept = old.start..(old.start + bytes.min(old.end - old.start));
+    call.memory.move_pages(space, &kept, target).map_err(Errno::from)?;
+    call.memory.unmap_range(space, &old).map_err(Errno::from)?;
+    Ok(target.0)
+}
+
+pub fn madvise(call: &mut Call<'_>, [start, bytes, advice, ..]: Arguments) -> Outcome {
+    const DONTNEED: u64 = 4;
+    const FREE: u64 = 8;
+    /// NORMAL, RANDOM, SEQUENTIAL, WILLNEED; MERGEABLE to DODUMP; COLD and PAGEOUT: advice that may be left.
+    const HINTS: [u64; 4] = [0b1111, 0xff << 12, 0b11 << 20, 0];
+    let range = range(start, bytes).map_err(|_| Errno::INVAL)?;
+    match advice {
+        // A page that may be freed is freed now.
+        DONTNEED | FREE => {
+            if !range.is_empty() {
+                call.memory.discard(&call.process.space, &range);
+            }
+        }
+        _ if advice < 64 && HINTS.iter().any(|hints| hints >> advice & 1 != 0) => {}
+        _ => return Err(Errno::INVAL.into()),
+    }
+    if call.process.space.areas.covers(&range) { Ok(0) } else { Err(Errno::NOMEM.into()) }
+}
+
+pub fn mincore(call: &mut Call<'_>, [start, bytes, vector, ..]: Arguments) -> Outcome {
+    let range = range(start, bytes)?;
+    if !call.process.space.areas.covers(&range) {
+        return Err(Errno::NOMEM.into());
+    }
+    for n in 0..(range.end - range.start) / PAGE {
+        let entry = call.process.space.table.find(range.start + n * PAGE);
+        let resident = entry.is_ok_and(|entry| matches!(entry.load().page(), Page::Resident(_)));
+        call.put(vector.wrapping_add(n), &u8::from(resident))?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,213 @@
+//! System calls: Linux's numbers, arguments and errors, one handler each.
+//!
+//! A handler gets what it may touch in a [`Call`] and the six argument registers. It returns a value, or a [`Stop`]: an
+//! error number, a wish to be called again after the next interrupt, or the end of the program.
+
+mod descriptor;
+mod errno;
+mod file;
+mod identity;
+mod memory;
+mod poll;
+mod signal;
+mod stat;
+mod time;
+
+pub use errno::Errno;
+
+use abi::addr::Gva;
+use abi::port::Exit;
+
+use crate::console::Consoles;
+use crate::fs::open::BadDescriptor;
+use crate::process::{Process, Thread};
+use crate::time::Clock;
+use crate::vm::Memory;
+use crate::vm::fault::Invalid;
+use crate::vm::user::Plain;
+
+/// A call's arguments: RDI, RSI, RDX, R10, R8, R9.
+pub type Arguments = [u64; 6];
+
+/// Why a call returns no value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// It failed.
+    Error(Errno),
+    /// Nothing can be done now: call again after the next interrupt, at this time (nanoseconds since boot) at the latest.
+    Wait(Option<u64>),
+    /// The program ends.
+    Exit(Exit),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Self::Error(errno)
+    }
+}
+
+impl From<Invalid> for Stop {
+    fn from(invalid: Invalid) -> Self {
+        Self::Error(invalid.into())
+    }
+}
+
+impl From<BadDescriptor> for Stop {
+    fn from(bad: BadDescriptor) -> Self {
+        Self::Error(bad.into())
+    }
+}
+
+/// What a call returns.
+pub type Outcome = Result<u64, Stop>;
+
+/// What the machine is to programs: its clock, its consoles, its terminal.
+pub struct Machine {
+    /// The clock.
+    pub clock: Clock,
+    /// Standard input, output and error.
+    pub consoles: Consoles,
+    /// State of the random numbers.
+    pub random: crate::random::Random,
+    /// Names of calls that were missed, so that each is named once.
+    pub missed: [u64; 8],
+}
+
+/// What a handler may touch.
+pub struct Call<'k> {
+    /// Everything that all address spaces share.
+    pub memory: &'k mut Memory,
+    /// The calling process.
+    pub process: &'k mut Process,
+    /// The calling thread.
+    pub thread: &'k mut Thread,
+    /// The machine.
+    pub machine: &'k mut Machine,
+}
+
+impl Call<'_> {
+    fn put<T: Plain>(&mut self, to: u64, value: &T) -> Result<(), Invalid> {
+        self.memory.put_user(&mut self.process.space, Gva(to), value)
+    }
+
+    fn get<T: Plain + Default>(&mut self, from: u64) -> Result<T, Invalid> {
+        self.memory.get_user(&mut self.process.space, Gva(from))
+    }
+
+    fn write(&mut self, to: u64, bytes: &[u8]) -> Result<(), Invalid> {
+        self.memory.write_user(&mut self.process.space, Gva(to), bytes)
+    }
+
+    /// A wait that ends at `deadline`: true when that is now.
+    fn expired(&mut self, deadline: u64) -> bool {
+        self.machine.clock.now() >= deadline
+    }
+
+    /// What the kernel lacks.
+    fn missing(&mut self, number: u64) -> Outcome {
+        let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
+        match self.machine.missed.get_mut(word) {
+            Some(missed) if *missed & bit != 0 => {}
+            missed => {
+                if let Some(missed) = missed {
+                    *missed |= bit;
+                }
+                log::warn!("system call {number} is not there: the program gets ENOSYS");
+            }
+        }
+        Err(Errno::NOSYS.into())
+    }
+}
+
+macro_rules! system_calls {
+    ($($number:literal => $handler:path,)*) => {
+        /// Calls the handler of a number (arch/x86/entry/syscalls/syscall_64.tbl).
+        pub fn dispatch(call: &mut Call<'_>, number: u64, arguments: Arguments) -> Outcome {
+            match number {
+                $($number => $handler(call, arguments),)*
+                _ => call.missing(number),
+            }
+        }
+    };
+}
+
+system_calls! {
+    0 => file::read,
+    1 => file::write,
+    2 => file::open,
+    3 => descriptor::close,
+    4 => stat::stat,
+    5 => stat::fstat,
+    6 => stat::stat,
+    7 => poll::poll,
+    8 => file::lseek,
+    9 => memory::mmap,
+    10 => memory::mprotect,
+    11 => memory::munmap,
+    12 => memory::brk,
+    13 => signal::rt_sigaction,
+    14 => signal::rt_sigprocmask,
+    16 => descriptor::ioctl,
+    17 => file::pread64,
+    18 => file::pwrite64,
+    19 => file::readv,
+    20 => file::writev,
+    21 => stat::access,
+    24 => time::sched_yield,
+    25 => memory::mremap,
+    26 => file::msync,
+    27 => memory::mincore,
+    28 => memory::madvise,
+    32 => descriptor::dup,
+    33 => descriptor::dup2,
+    35 => time::nanosleep,
+    39 => identity::getpid,
+    60 => signal::exit,
+    61 => signal::wait4,
+    62 => signal::kill,
+    63 => identity::uname,
+    72 => descriptor::fcntl,
+    74 => file::fsync,
+    75 => file::fsync,
+    79 => file::getcwd,
+    80 => file::chdir,
+    89 => file::readlink,
+    95 => identity::umask,
+    96 => time::gettimeofday,
+    97 => identity::getrlimit,
+    98 => identity::getrusage,
+    99 => identity::sysinfo,
+    100 => identity::times,
+    102 => identity::root,
+    104 => identity::root,
+    107 => identity::root,
+    108 => identity::root,
+    110 => identity::getppid,
+    111 => identity::getpid,
+    131 => signal::sigaltstack,
+    157 => identity::prctl,
+    158 => identity::arch_prctl,
+    186 => identity::gettid,
+    200 => signal::tkill,
+    201 => time::time,
+    202 => time::futex,
+    204 => identity::sched_getaffinity,
+    218 => identity::set_tid_address,
+    228 => time::clock_gettime,
+    229 => time::clock_getres,
+    230 => time::clock_nanosleep,
+    231 => signal::exit,
+    234 => signal::tgkill,
+    257 => file::openat,
+    262 => stat::newfstatat,
+    267 => file::readlinkat,
+    269 => stat::faccessat,
+    271 => poll::ppoll,
+    273 => identity::set_robust_list,
+    292 => descriptor::dup3,
+    302 => identity::prlimit64,
+    318 => identity::getrandom,
+    332 => stat::statx,
+    334 => identity::rseq,
+    439 => stat::faccessat,
+}

@@ -1,0 +1,158 @@
+//! What is known of files: stat and its relatives.
+
+use super::file::{AT_FDCWD, lookup, user_path};
+use super::{Arguments, Call, Errno, Outcome};
+use crate::fs::open::Object;
+use crate::time::SECOND;
+
+const AT_EMPTY_PATH: u64 = 0x1000;
+const REGULAR: u32 = 0o100000;
+const DIRECTORY: u32 = 0o040000;
+const CHARACTER: u32 = 0o020000;
+const PIPE: u32 = 0o010000;
+const BLOCK_SIZE: u64 = 4096;
+/// The device number of everything.
+const DEVICE: u64 = 1;
+
+/// What is told of a file.
+struct Status {
+    inode: u64,
+    mode: u32,
+    size: u64,
+    mtime_ns: u64,
+    device: u64,
+}
+
+fn status(call: &Call<'_>, object: &Object) -> Status {
+    /// makedev(3) for small numbers.
+    const fn device(major: u64, minor: u64) -> u64 {
+        major << 8 | minor
+    }
+    let plain = |inode, mode, device| Status { inode, mode, size: 0, mtime_ns: 0, device };
+    let stream = |number: u32| {
+        if call.machine.consoles.terminals >> number & 1 != 0 {
+            plain(1 + u64::from(number), CHARACTER | 0o620, device(136, 0))
+        } else {
+            plain(1 + u64::from(number), PIPE | 0o600, 0)
+        }
+    };
+    match object {
+        Object::Input => stream(0),
+        Object::Output(error) => stream(1 + u32::from(*error)),
+        Object::Null => plain(4, CHARACTER | 0o666, device(1, 3)),
+        Object::Zero => plain(5, CHARACTER | 0o666, device(1, 5)),
+        Object::Random => plain(6, CHARACTER | 0o666, device(1, 9)),
+        Object::Text(_) => plain(7, REGULAR | 0o444, 0),
+        Object::Directory(path) => {
+            // A number that the path decides, out of the files' range.
+            let inode = path.iter().fold(5381u64, |hash, &byte| hash.wrapping_mul(33) ^ u64::from(byte));
+            plain(inode | 1 << 32, DIRECTORY | 0o755, 0)
+        }
+        Object::File(id) => {
+            let file = call.memory.files.file(*id);
+            Status {
+                inode: 1000 + u64::from(id.0),
+                mode: REGULAR | file.mode & 0o7777,
+                size: file.len,
+                mtime_ns: file.mtime_ns,
+                device: 0,
+            }
+        }
+    }
+}
+
+/// Writes struct stat.
+fn put_stat(call: &mut Call<'_>, object: &Object, to: u64) -> Outcome {
+    let status = status(call, object);
+    let (seconds, nanoseconds) = (status.mtime_ns / SECOND, status.mtime_ns % SECOND);
+    let mut words = [0u64; 18];
+    words[0] = DEVICE;
+    words[1] = status.inode;
+    words[2] = 1;
+    words[3] = u64::from(status.mode);
+    words[5] = status.device;
+    words[6] = status.size;
+    words[7] = BLOCK_SIZE;
+    words[8] = status.size.div_ceil(512);
+    for time in [9, 11, 13] {
+        (words[time], words[time + 1]) = (seconds, nanoseconds);
+    }
+    call.put(to, &words)?;
+    Ok(0)
+}
+
+/// stat, and lstat: there are no symbolic links to tell apart.
+pub fn stat(call: &mut Call<'_>, [name, to, ..]: Arguments) -> Outcome {
+    let path = user_path(call, AT_FDCWD, name)?;
+    let object = lookup(call, &path)?;
+    put_stat(call, &object, to)
+}
+
+pub fn fstat(call: &mut Call<'_>, [number, to, ..]: Arguments) -> Outcome {
+    let file = call.process.descriptors.get(number)?;
+    put_stat(call, &file.object, to)
+}
+
+/// What a directory descriptor with a path, or with AT_EMPTY_PATH the descriptor itself, names.
+fn object_at(call: &mut Call<'_>, directory: u64, name: u64, flags: u64) -> Result<Object, super::Stop> {
+    if flags & AT_EMPTY_PATH != 0 && (name == 0 || call.get::<u8>(name)? == 0) {
+        if directory as i32 == AT_FDCWD {
+            return Ok(Object::Directory(call.process.directory.clone()));
+        }
+        return Ok(call.process.descriptors.get(directory)?.object.clone());
+    }
+    let path = user_path(call, directory as i32, name)?;
+    Ok(lookup(call, &path)?)
+}
+
+pub fn newfstatat(call: &mut Call<'_>, [directory, name, to, flags, ..]: Arguments) -> Outcome {
+    let object = object_at(call, directory, name, flags)?;
+    put_stat(call, &object, to)
+}
+
+/// Writes struct statx.
+pub fn statx(call: &mut Call<'_>, [directory, name, flags, _, to, _]: Arguments) -> Outcome {
+    /// STATX_BASIC_STATS: everything but the birth time.
+    const BASIC: u64 = 0x7ff;
+    let object = object_at(call, directory, name, flags)?;
+    let status = status(call, &object);
+    let mut words = [0u64; 32];
+    words[0] = BASIC | BLOCK_SIZE << 32;
+    words[2] = 1;
+    words[3] = u64::from(status.mode) << 32;
+    words[4] = status.inode;
+    words[5] = status.size;
+    words[6] = status.size.div_ceil(512);
+    for time in [8, 12, 14] {
+        (words[time], words[time + 1]) = (status.mtime_ns / SECOND, status.mtime_ns % SECOND);
+    }
+    words[16] = (status.device >> 8) | (status.device & 0xff) << 32;
+    words[17] = DEVICE << 32;
+    call.put(to, &words)?;
+    Ok(0)
+}
+
+fn check(call: &Call<'_>, object: &Object, mode: u64) -> Outcome {
+    const WRITE: u64 = 2;
+    const EXECUTE: u64 = 1;
+    let status = status(call, object);
+    let read_only = matches!(object, Object::File(file) if call.memory.files.file(*file).read_only);
+    // The program is root: it may read and write all, and execute what anybody may.
+    if mode & WRITE != 0 && read_only || mode & EXECUTE != 0 && status.mode & 0o111 == 0 {
+        return Err(Errno::ACCES.into());
+    }
+    Ok(0)
+}
+
+pub fn access(call: &mut Call<'_>, [name, mode, ..]: Arguments) -> Outcome {
+    faccessat(call, [AT_FDCWD as u64, name, mode, 0, 0, 0])
+}
+
+/// faccessat, and faccessat2, which has flags.
+pub fn faccessat(call: &mut Call<'_>, [directory, name, mode, ..]: Arguments) -> Outcome {
+    if mode & !7 != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let object = object_at(call, directory, name, 0)?;
+    check(call, &object, mode)
+}

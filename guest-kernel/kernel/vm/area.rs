@@ -1,0 +1,330 @@
+//! Areas: the ranges of an address space that a program may use, each with its rights and where its pages come from.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use abi::addr::{Gva, PAGE_SHIFT};
+
+use super::page::Rights;
+use crate::fs::FileId;
+
+/// Where an untouched page comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recipe {
+    /// Zeros.
+    Zero,
+    /// That page of a file.
+    File(FileId, u32),
+}
+
+/// What an area is a view of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backing {
+    /// Nothing: zeros.
+    Anonymous,
+    /// A file; writes stay private.
+    File {
+        /// Which.
+        file: FileId,
+        /// The file's page at the area's start.
+        page: u32,
+    },
+}
+
+/// What an area is for: how it grows and how it is listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A segment of the program or a mapping of its own.
+    Mapping,
+    /// What brk moves.
+    Heap,
+    /// Grows down on faults.
+    Stack,
+}
+
+/// A range with one set of rights and one backing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Area {
+    /// First address, page-aligned.
+    pub start: Gva,
+    /// First address after it, page-aligned.
+    pub end: Gva,
+    /// What the program may do there.
+    pub rights: Rights,
+    /// What it is for.
+    pub kind: Kind,
+    /// Where its pages come from.
+    pub backing: Backing,
+}
+
+impl Area {
+    /// How a page of it is made.
+    #[must_use]
+    #[inline]
+    pub const fn recipe(&self, gva: Gva) -> Recipe {
+        match self.backing {
+            Backing::Anonymous => Recipe::Zero,
+            Backing::File { file, page } => {
+                Recipe::File(file, page.wrapping_add(((gva.0 - self.start.0) >> PAGE_SHIFT) as u32))
+            }
+        }
+    }
+
+    /// The part from `start` to `end`.
+    const fn part(&self, start: Gva, end: Gva) -> Self {
+        let backing = match self.recipe(start) {
+            Recipe::Zero => Backing::Anonymous,
+            Recipe::File(file, page) => Backing::File { file, page },
+        };
+        Self { start, end, backing, ..*self }
+    }
+
+    fn continues(&self, before: &Self) -> bool {
+        before.end == self.start
+            && before.rights == self.rights
+            && before.kind == self.kind
+            && before.part(before.start, before.end).backing_at(self.start) == self.backing
+    }
+
+    const fn backing_at(&self, gva: Gva) -> Backing {
+        match self.recipe(gva) {
+            Recipe::Zero => Backing::Anonymous,
+            Recipe::File(file, page) => Backing::File { file, page },
+        }
+    }
+}
+
+/// More areas than the kernel keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooMany;
+
+/// The areas of an address space: ascending, without overlap, neighbours merged where they are alike.
+pub struct AreaMap {
+    areas: Vec<Area>,
+    limit: usize,
+    /// The last one found: faults come in runs.
+    last: usize,
+}
+
+impl AreaMap {
+    /// No areas, and never more than `limit`.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { areas: Vec::with_capacity(limit), limit, last: 0 }
+    }
+
+    /// All of them, ascending.
+    #[must_use]
+    pub fn all(&self) -> &[Area] {
+        &self.areas
+    }
+
+    /// Index of the first area that ends after `gva`.
+    fn at_or_after(&self, gva: Gva) -> usize {
+        self.areas.partition_point(|area| area.end <= gva)
+    }
+
+    /// The area that holds an address.
+    #[inline]
+    pub fn find(&mut self, gva: Gva) -> Option<&Area> {
+        let holds = |area: &Area| area.start <= gva && gva < area.end;
+        if !self.areas.get(self.last).is_some_and(holds) {
+            let index = self.at_or_after(gva);
+            self.areas.get(index).filter(|area| holds(area))?;
+            self.last = index;
+        }
+        self.areas.get(self.last)
+    }
+
+    /// The first area that ends after an address.
+    #[must_use]
+    pub fn next(&self, gva: Gva) -> Option<&Area> {
+        self.areas.get(self.at_or_after(gva))
+    }
+
+    /// Whether a range holds no part of an area.
+    #[must_use]
+    pub fn is_free(&self, range: &Range<Gva>) -> bool {
+        self.next(range.start).is_none_or(|area| area.start >= range.end)
+    }
+
+    /// Whether areas cover all of a range.
+    #[must_use]
+    pub fn covers(&self, range: &Range<Gva>) -> bool {
+        let mut at = range.start;
+        for area in &self.areas[self.at_or_after(at)..] {
+            if area.start > at || at >= range.end {
+                break;
+            }
+            at = area.end;
+        }
+        at >= range.end
+    }
+
+    /// The free range around `range`, from the area before to the area after.
+    #[must_use]
+    pub fn hole(&self, range: &Range<Gva>, end: Gva) -> Range<Gva> {
+        let index = self.at_or_after(range.start);
+        let before = index.checked_sub(1).map_or(Gva(0), |index| self.areas[index].end);
+        before..self.areas.get(index).map_or(end, |area| area.start)
+    }
+
+    /// Room for the areas that one change can add.
+    ///
+    /// # Errors
+    /// There may be no room.
+    pub const fn reserve(&self) -> Result<(), TooMany> {
+        if self.areas.len() + 2 > self.limit { Err(TooMany) } else { Ok(()) }
+    }
+
+    /// Adds an area to a free range.
+    pub fn insert(&mut self, area: Area) {
+        debug_assert!(area.start < area.end && self.is_free(&(area.start..area.end)));
+        let index = self.at_or_after(area.start);
+        self.areas.insert(index, area);
+        self.merge(index + 1);
+        self.merge(index);
+    }
+
+    /// Takes a range out of all areas.
+    pub fn remove(&mut self, range: &Range<Gva>) {
+        let first = self.split(range.start);
+        let end = self.split(range.end);
+        self.areas.drain(first..end);
+    }
+
+    /// Gives all areas of a range other rights.
+    pub fn protect(&mut self, range: &Range<Gva>, rights: Rights) {
+        let first = self.split(range.start);
+        let end = self.split(range.end);
+        for area in &mut self.areas[first..end] {
+            area.rights = rights;
+        }
+        for index in (first..=end).rev() {
+            self.merge(index);
+        }
+    }
+
+    /// Lets the stack area at `gva` start lower.
+    pub fn grow_down(&mut self, area_start: Gva, start: Gva) {
+        let index = self.at_or_after(area_start);
+        if let Some(area) = self.areas.get_mut(index) {
+            area.start = start;
+        }
+    }
+
+    /// Makes `at` a border between areas; the index of the first one from there on.
+    fn split(&mut self, at: Gva) -> usize {
+        let index = self.at_or_after(at);
+        match self.areas.get(index).copied() {
+            Some(area) if area.start < at => {
+                self.areas[index] = area.part(area.start, at);
+                self.areas.insert(index + 1, area.part(at, area.end));
+                index + 1
+            }
+            _ => index,
+        }
+    }
+
+    /// Makes the area at `index` one with that before it, if they are alike.
+    fn merge(&mut self, index: usize) {
+        let Some(before) = index.checked_sub(1) else { return };
+        if self.areas.get(index).is_some_and(|area| area.continues(&self.areas[before])) {
+            self.areas[before].end = self.areas[index].end;
+            self.areas.remove(index);
+        }
+    }
+
+    /// The highest free range of `bytes` within `within`.
+    #[must_use]
+    pub fn gap(&self, bytes: u64, within: &Range<Gva>) -> Option<Gva> {
+        let mut end = within.end;
+        for area in self.areas.iter().rev() {
+            if area.start >= within.end {
+                continue;
+            }
+            if area.end < end && end - area.end >= bytes {
+                break;
+            }
+            end = end.min(area.start);
+        }
+        let start = end.0.checked_sub(bytes)?;
+        (start >= within.start.0).then_some(Gva(start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PAGES: u64 = 64;
+
+    fn gva(page: u64) -> Gva {
+        Gva(page << 12)
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Map { write: bool, file: bool },
+        Unmap,
+        Protect { write: bool },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(Step, u64, u64)>> {
+        let step = prop_oneof![
+            (any::<bool>(), any::<bool>()).prop_map(|(write, file)| Step::Map { write, file }),
+            Just(Step::Unmap),
+            any::<bool>().prop_map(|write| Step::Protect { write }),
+        ];
+        prop::collection::vec((step, 0..PAGES, 1..=PAGES), 0..60)
+    }
+
+    proptest! {
+        /// Against one cell a page: the same pages, rights and recipes; and the map stays sorted, disjoint and merged.
+        #[test]
+        fn areas_are_what_a_list_of_pages_is(steps in steps()) {
+            let mut map = AreaMap::new(1000);
+            let mut model: Vec<Option<(Rights, Recipe)>> = vec![None; PAGES as usize];
+            for (step, start, len) in steps {
+                let end = (start + len).min(PAGES);
+                let range = gva(start)..gva(end);
+                let cells = start as usize..end as usize;
+                match step {
+                    Step::Map { write, file } => {
+                        map.remove(&range);
+                        let rights = Rights::new(true, write, false);
+                        let backing = if file { Backing::File { file: FileId(1), page: 7 + start as u32 } } else { Backing::Anonymous };
+                        map.insert(Area { start: range.start, end: range.end, rights, kind: Kind::Mapping, backing });
+                        for cell in cells {
+                            let recipe = if file { Recipe::File(FileId(1), 7 + cell as u32) } else { Recipe::Zero };
+                            model[cell] = Some((rights, recipe));
+                        }
+                    }
+                    Step::Unmap => {
+                        map.remove(&range);
+                        model[cells].fill(None);
+                    }
+                    Step::Protect { write } => {
+                        let rights = Rights::new(true, write, false);
+                        map.protect(&range, rights);
+                        model[cells].iter_mut().flatten().for_each(|cell| cell.0 = rights);
+                    }
+                }
+                for (page, cell) in model.iter().enumerate() {
+                    let at = gva(page as u64);
+                    prop_assert_eq!(map.find(at).map(|area| (area.rights, area.recipe(at))), *cell);
+                }
+                for pair in map.all().windows(2) {
+                    prop_assert!(pair[0].end <= pair[1].start && !pair[1].continues(&pair[0]));
+                }
+                let free = |from: u64, to: u64| model[from as usize..to as usize].iter().all(Option::is_none);
+                prop_assert_eq!(map.is_free(&range), free(start, end));
+                let full = model[start as usize..end as usize].iter().all(Option::is_some);
+                prop_assert_eq!(map.covers(&range), full);
+                let highest = (0..=PAGES - 3).rev().find(|&at| free(at, at + 3)).map(gva);
+                prop_assert_eq!(map.gap(3 << 12, &(gva(0)..gva(PAGES))), highest);
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Frames: every place in RAM that is not the kernel's own, and what it holds.
+//!
+//! A frame is owned by exactly one of: the free list, a page table, one page of a process (anonymous), the page
+//! cache. [`FrameTable`] is the only place that says which. Frames are dense indices here, in the policies and in
+//! lists; page tables and devices want guest-physical addresses.
+
+use alloc::boxed::Box;
+
+use abi::addr::{Gpa, Gva, PAGE_SIZE};
+use abi::boot::RamRange;
+
+use super::swap::Slot;
+use super::table::EntryRef;
+use crate::arch::direct;
+use crate::fs::FileId;
+
+/// A frame's dense index: 0 for the first one that is not the kernel's own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[repr(transparent)]
+pub struct FrameIndex(pub u32);
+
+/// A link to a frame that is zero where it is none: a zeroed table is a table of no links.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct Link(u32);
+
+impl Link {
+    /// No frame.
+    pub const NONE: Self = Self(0);
+
+    /// To `frame`.
+    #[must_use]
+    pub const fn to(frame: FrameIndex) -> Self {
+        Self(frame.0 + 1)
+    }
+
+    /// The number that it is kept as, for tables of links that start zeroed.
+    #[must_use]
+    pub const fn raw(self) -> u32 {
+        self.0
+    }
+
+    /// The reverse of [`Link::raw`].
+    #[must_use]
+    pub const fn from_raw(raw: u32) -> Self {
+        Self(raw)
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub const fn frame(self) -> Option<FrameIndex> {
+        match self.0.checked_sub(1) {
+            Some(index) => Some(FrameIndex(index)),
+            None => None,
+        }
+    }
+}
+
+/// What a frame holds. All zeros is [`Use::Untouched`], so that the table needs no initialisation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Use {
+    /// Nothing, not since boot: it is all zeros, and the host need not have backed it.
+    Untouched = 0,
+    /// Nothing; it is on the free list, and full of old bytes.
+    Free {
+        /// The next one on the list.
+        next: Link,
+    },
+    /// A page table.
+    Table {
+        /// The first address that it translates.
+        base: Gva,
+    },
+    /// A page of one process.
+    Anonymous {
+        /// A copy of the page on swap, good as long as the entry is not dirty.
+        slot: Option<Slot>,
+        /// The entry that maps it: the reverse map.
+        entry: EntryRef,
+    },
+    /// A page of a file; as the disk has it.
+    Cache {
+        /// Used by a system call since it was last asked.
+        referenced: bool,
+        /// Of which file.
+        file: FileId,
+        /// Which page of it.
+        page: u32,
+        /// The next frame in the same bucket of the cache.
+        next: Link,
+        /// The entry that maps it, if any. One at a time: another mapping takes the page over.
+        entry: Option<EntryRef>,
+    },
+}
+
+/// All frames.
+pub struct FrameTable {
+    uses: Box<[Use]>,
+    low: RamRange,
+    low_frames: u32,
+    high: RamRange,
+    /// Frames from here on are untouched.
+    untouched: u32,
+    free: Link,
+    free_count: u32,
+}
+
+impl FrameTable {
+    /// All of two ranges of RAM (the second may be empty), fresh from the host.
+    #[must_use]
+    pub fn new(low: RamRange, high: RamRange) -> Self {
+        let frames = ((low.bytes + high.bytes) / PAGE_SIZE as u64) as usize;
+        // SAFETY: zeros are `Use::Untouched`: with repr(u8) the tag is the first byte and its 0 has no fields.
+        let uses = unsafe { Box::new_zeroed_slice(frames).assume_init() };
+        Self {
+            uses,
+            low,
+            low_frames: (low.bytes / PAGE_SIZE as u64) as u32,
+            high,
+            untouched: 0,
+            free: Link::NONE,
+            free_count: 0,
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.uses.len() as u32
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.uses.is_empty()
+    }
+
+    /// How many hold nothing.
+    #[must_use]
+    pub fn free_frames(&self) -> u32 {
+        self.free_count + self.len() - self.untouched
+    }
+
+    /// Where a frame is.
+    #[must_use]
+    pub fn gpa(&self, frame: FrameIndex) -> Gpa {
+        let (range, index) = if frame.0 < self.low_frames {
+            (&self.low, frame.0)
+        } else {
+            (&self.high, frame.0 - self.low_frames)
+        };
+        range.start + u64::from(index) * PAGE_SIZE as u64
+    }
+
+    /// The frame at an address that came from [`FrameTable::gpa`].
+    #[must_use]
+    pub fn at(&self, gpa: Gpa) -> FrameIndex {
+        let low = gpa.0.wrapping_sub(self.low.start.0);
+        if low < self.low.bytes {
+            FrameIndex((low / PAGE_SIZE as u64) as u32)
+        } else {
+            FrameIndex(self.low_frames + ((gpa.0 - self.high.start.0) / PAGE_SIZE as u64) as u32)
+        }
+    }
+
+    /// What a frame holds.
+    #[must_use]
+    pub fn get(&self, frame: FrameIndex) -> Use {
+        self.uses[frame.0 as usize]
+    }
+
+    /// The same, to change.
+    pub fn get_mut(&mut self, frame: FrameIndex) -> &mut Use {
+        &mut self.uses[frame.0 as usize]
+    }
+
+    /// Takes a frame that holds nothing and is all zeros; an untouched one, if there is one, need not be cleared. Its
+    /// use is the caller's to set.
+    pub fn take_zeroed(&mut self) -> Option<FrameIndex> {
+        if let Some(frame) = self.take_untouched() {
+            return Some(frame);
+        }
+        let frame = self.take_used()?;
+        self.zero(frame);
+        Some(frame)
+    }
+
+    /// Takes a frame that holds nothing, to be overwritten whole; keeps the untouched ones for [`FrameTable::take_zeroed`].
+    pub fn take(&mut self) -> Option<FrameIndex> {
+        self.take_used().or_else(|| self.take_untouched())
+    }
+
+    fn take_untouched(&mut self) -> Option<FrameIndex> {
+        let frame = self.untouched;
+        (frame < self.len()).then(|| {
+            self.untouched += 1;
+            FrameIndex(frame)
+        })
+    }
+
+    fn take_used(&mut self) -> Option<FrameIndex> {
+        let frame = self.free.frame()?;
+        let Use::Free { next } = self.get(frame) else { unreachable!("the free list holds free frames") };
+        self.free = next;
+        self.free_count -= 1;
+        Some(frame)
+    }
+
+    /// Gives a frame back. Nothing refers to it any more.
+    pub fn free(&mut self, frame: FrameIndex) {
+        *self.get_mut(frame) = Use::Free { next: self.free };
+        self.free = Link::to(frame);
+        self.free_count += 1;
+    }
+
+    /// A page of bytes; the frame is one of ours, never the kernel's own memory.
+    fn bytes(&self, frame: FrameIndex) -> *mut u8 {
+        assert!(frame.0 < self.len());
+        direct::pointer(self.gpa(frame))
+    }
+
+    /// Clears a frame.
+    pub fn zero(&mut self, frame: FrameIndex) {
+        // SAFETY: a whole frame of ours; no reference to its bytes exists outside these methods.
+        unsafe { self.bytes(frame).cast::<u64>().write_bytes(0, PAGE_SIZE / 8) };
+    }
+
+    /// Copies a whole frame.
+    pub fn copy(&mut self, from: FrameIndex, to: FrameIndex) {
+        assert!(from != to);
+        // SAFETY: two different whole frames of ours; no reference to their bytes exists outside these methods.
+        unsafe { self.bytes(to).cast::<u64>().copy_from_nonoverlapping(self.bytes(from).cast(), PAGE_SIZE / 8) };
+    }
+
+    /// Reads bytes of a frame.
+    pub fn read(&self, frame: FrameIndex, offset: usize, to: &mut [u8]) {
+        assert!(offset + to.len() <= PAGE_SIZE);
+        // SAFETY: inside one frame of ours, see `copy`; `to` is kernel memory and so does not overlap it.
+        unsafe { to.as_mut_ptr().copy_from_nonoverlapping(self.bytes(frame).add(offset), to.len()) };
+    }
+
+    /// Writes bytes of a frame.
+    pub fn write(&mut self, frame: FrameIndex, offset: usize, from: &[u8]) {
+        assert!(offset + from.len() <= PAGE_SIZE);
+        // SAFETY: inside one frame of ours, see `copy`; `from` is kernel memory and so does not overlap it.
+        unsafe { self.bytes(frame).add(offset).copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+    }
+
+    /// Copies bytes between two different frames.
+    pub fn copy_part(&mut self, from: (FrameIndex, usize), to: (FrameIndex, usize), len: usize) {
+        assert!(from.0 != to.0 && from.1 + len <= PAGE_SIZE && to.1 + len <= PAGE_SIZE);
+        // SAFETY: inside two different frames of ours, see `copy`.
+        unsafe {
+            self.bytes(to.0).add(to.1).copy_from_nonoverlapping(self.bytes(from.0).add(from.1), len);
+        }
+    }
+
+    /// Clears bytes of a frame.
+    pub fn fill_zero(&mut self, frame: FrameIndex, offset: usize, len: usize) {
+        assert!(offset + len <= PAGE_SIZE);
+        // SAFETY: inside one frame of ours, see `copy`.
+        unsafe { self.bytes(frame).add(offset).write_bytes(0, len) };
+    }
+}
+
+const _: () = assert!(size_of::<Use>() <= 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn table() -> FrameTable {
+        FrameTable::new(
+            RamRange { start: Gpa(0x10_0000), bytes: 6 << 12 },
+            RamRange { start: Gpa(0x20_0000), bytes: 4 << 12 },
+        )
+    }
+
+    #[test]
+    fn a_frame_and_its_address_lead_to_each_other() {
+        let frames = table();
+        for index in (0..frames.len()).map(FrameIndex) {
+            assert_eq!(frames.at(frames.gpa(index)), index);
+        }
+        assert_eq!(frames.gpa(FrameIndex(6)), Gpa(0x20_0000));
+    }
+
+    proptest! {
+        /// Against a list of what each frame was filled with: no frame twice, and zeros where zeros are promised.
+        #[test]
+        fn frames_are_given_out_once_and_clean_when_asked(steps in prop::collection::vec((0u8..3, any::<prop::sample::Index>()), 0..100)) {
+            let mut frames = table();
+            for index in (0..frames.len()).map(FrameIndex) {
+                frames.zero(index);
+            }
+            let mut taken = Vec::new();
+            for (step, which) in steps {
+                if step == 2 && !taken.is_empty() {
+                    let frame = taken.swap_remove(which.index(taken.len()));
+                    frames.free(frame);
+                } else if let Some(frame) = if step == 0 { frames.take() } else { frames.take_zeroed() } {
+                    prop_assert!(!taken.contains(&frame));
+                    let mut bytes = [1; PAGE_SIZE];
+                    frames.read(frame, 0, &mut bytes);
+                    prop_assert!(step == 0 || bytes == [0; PAGE_SIZE]);
+                    frames.write(frame, 0, &[0xa5; PAGE_SIZE]);
+                    taken.push(frame);
+                } else {
+                    prop_assert_eq!(taken.len() as u32, frames.len());
+                }
+                prop_assert_eq!(frames.free_frames() as usize + taken.len(), 10);
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Virtual memory. One entry point, `fault.rs`, co-ordinates the parts, none of which knows another's work:
+//!
+//! - `page.rs`: what one entry of a page table says: the supplementary page table (SPT), a process's own;
+//! - `table.rs`: the tables of entries; `area.rs`: the ranges that a program may use; `space.rs`: both together;
+//! - `frame.rs`: what each frame holds, for all processes; `cache.rs`: which of them hold pages of files;
+//! - `swap.rs`: which slots of the swap disk hold pages;
+//! - `reclaim.rs`: which page gives up its frame; `map.rs`: what system calls change; `user.rs`: how the kernel
+//!   reads and writes a program's memory.
+
+pub mod area;
+pub mod cache;
+pub mod fault;
+mod file;
+pub mod frame;
+mod map;
+pub mod page;
+mod reclaim;
+pub mod space;
+pub mod swap;
+pub mod table;
+pub mod user;
+
+#[cfg(test)]
+mod tests;
+
+use abi::stats::{GuestStats, Source};
+use paging::policy::{AnyPolicy, Policy};
+
+use self::cache::PageCache;
+use self::frame::{FrameIndex, FrameTable, Use};
+use self::swap::Swap;
+use crate::fs::FileDisk;
+
+/// No frame can be had: nothing is evictable, or what is does not fit on swap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfMemory;
+
+/// What all address spaces share.
+pub struct Memory {
+    /// Every frame.
+    pub frames: FrameTable,
+    /// Pages of files in frames.
+    pub cache: PageCache,
+    /// The swap disk.
+    pub swap: Swap,
+    /// The files.
+    pub files: FileDisk,
+    /// Who is evicted next. It holds every frame that holds an evictable page, and no other.
+    pub policy: AnyPolicy,
+    /// The counters that the VMM reads.
+    pub stats: &'static mut GuestStats,
+    /// Frames that a device reads or writes at this moment: not to be evicted.
+    pub pinned: alloc::vec::Vec<FrameIndex>,
+    /// A page could not be had for want of memory: the running program is to be killed.
+    pub exhausted: bool,
+}
+
+impl Memory {
+    /// A frame to be overwritten whole. It holds nothing yet, and so is not evictable.
+    fn allocate(&mut self) -> Result<FrameIndex, OutOfMemory> {
+        loop {
+            if let Some(frame) = self.frames.take() {
+                return Ok(frame);
+            }
+            self.reclaim()?;
+        }
+    }
+
+    /// A frame of zeros.
+    fn allocate_zeroed(&mut self) -> Result<FrameIndex, OutOfMemory> {
+        loop {
+            if let Some(frame) = self.frames.take_zeroed() {
+                return Ok(frame);
+            }
+            self.reclaim()?;
+        }
+    }
+
+    /// The frame holds a page from now on and may be evicted.
+    fn admit(&mut self, frame: FrameIndex, page: Use) {
+        *self.frames.get_mut(frame) = page;
+        self.count_resident(frame);
+    }
+
+    fn count_resident(&mut self, frame: FrameIndex) {
+        self.policy.insert(frame.0);
+        self.stats.resident += 1;
+        if self.stats.resident > self.stats.resident_peak {
+            self.stats.resident_peak = self.stats.resident;
+        }
+    }
+
+    /// Brings the counters up to date that others hold the truth of.
+    pub fn publish(&mut self) {
+        self.stats.free_frames = u64::from(self.frames.free_frames());
+        self.stats.slots_used = u64::from(self.swap.slots.used());
+    }
+
+    /// Counts a served fault.
+    fn count(&mut self, source: Source) {
+        self.stats.faults[source as usize] += 1;
+    }
+}

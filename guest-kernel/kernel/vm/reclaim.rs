@@ -1,0 +1,167 @@
+//! Reclaim: the policy names a victim, its page leaves, its frame is free.
+//!
+//! ```text
+//!   page                                  on eviction
+//!   file, in the page cache               dropped: the file has it
+//!   anonymous, not dirty, with a slot     dropped: swap has it; the entry keeps the slot
+//!   anonymous, not dirty, no slot         dropped: it is zeros still; the entry becomes untouched
+//!   anonymous, dirty                      written to a fresh slot, together with other dirty victims
+//! ```
+//!
+//! The dirty bit says whether a page is as it was when it became resident. Nothing clears it while the page is resident.
+
+use abi::addr::Gpa;
+use paging::policy::Policy;
+
+use super::frame::{FrameIndex, FrameTable, Use};
+use super::page::Entry;
+use super::swap::{CLUSTER, Slot, Swap};
+use super::table::EntryRef;
+use super::{Memory, OutOfMemory};
+use crate::arch::cpu;
+
+/// With fewer resident pages than this for each page of a write cluster, clusters are smaller: evicting pages
+/// ahead of need must not change what a small program keeps.
+const RESIDENT_A_CLUSTER_PAGE: u64 = 256;
+
+/// What became of a victim.
+enum Outcome {
+    Freed,
+    /// Anonymous and dirty: has to be written first.
+    Dirty(EntryRef),
+    /// In use by a device.
+    Pinned,
+}
+
+impl Memory {
+    /// Evicts until at least one frame is free.
+    pub(super) fn reclaim(&mut self) -> Result<(), OutOfMemory> {
+        let most = (self.stats.resident / RESIDENT_A_CLUSTER_PAGE).clamp(1, CLUSTER as u64) as usize;
+        let mut dirty = [(FrameIndex(0), None); CLUSTER];
+        let mut count = 0;
+        // Each page is looked at once at most: a pass that finds nothing has seen them all.
+        for _ in 0..self.stats.resident {
+            let Some(victim) = self.victim() else { break };
+            match self.drop_clean(victim) {
+                Outcome::Freed => {
+                    self.write_out(&dirty[..count]);
+                    return Ok(());
+                }
+                Outcome::Dirty(entry) => {
+                    dirty[count] = (victim, Some(entry));
+                    count += 1;
+                    if count == most {
+                        if self.write_out(&dirty[..count]) {
+                            return Ok(());
+                        }
+                        count = 0;
+                    }
+                }
+                Outcome::Pinned => self.policy.insert(victim.0),
+            }
+        }
+        if self.write_out(&dirty[..count]) { Ok(()) } else { Err(OutOfMemory) }
+    }
+
+    fn victim(&mut self) -> Option<FrameIndex> {
+        let frames = &mut self.frames;
+        self.policy.victim(&mut |frame| was_referenced(frames, FrameIndex(frame))).map(FrameIndex)
+    }
+
+    fn drop_clean(&mut self, victim: FrameIndex) -> Outcome {
+        if self.pinned.contains(&victim) {
+            return Outcome::Pinned;
+        }
+        match self.frames.get(victim) {
+            Use::Anonymous { slot, entry } => {
+                if entry.load().is_dirty() {
+                    return Outcome::Dirty(entry);
+                }
+                self.unmap(entry, slot.map_or(Entry::UNTOUCHED, Entry::swapped));
+            }
+            Use::Cache { entry, .. } => {
+                if let Some(entry) = entry {
+                    self.unmap(entry, Entry::UNTOUCHED);
+                }
+                self.cache.remove(&mut self.frames, victim);
+            }
+            other => unreachable!("the policy chose a frame that holds {other:?}"),
+        }
+        self.frames.free(victim);
+        self.stats.resident -= 1;
+        self.stats.evicted_clean += 1;
+        Outcome::Freed
+    }
+
+    /// Writes dirty victims to swap and frees their frames; those that find no slot, or that the device does not take, stay
+    /// resident. Returns whether any frame was freed.
+    fn write_out(&mut self, victims: &[(FrameIndex, Option<EntryRef>)]) -> bool {
+        let mut rest = victims;
+        let mut freed = false;
+        while !rest.is_empty() {
+            let Some((first, got)) = self.swap.slots.take(rest.len()) else { break };
+            let (now, later) = rest.split_at(got);
+            if self.write_run(first, now) {
+                freed = true;
+            }
+            rest = later;
+        }
+        for (frame, _) in rest {
+            self.policy.insert(frame.0);
+        }
+        freed
+    }
+
+    fn write_run(&mut self, first: Slot, victims: &[(FrameIndex, Option<EntryRef>)]) -> bool {
+        let mut pages = [Gpa(0); CLUSTER];
+        for (page, (frame, _)) in pages.iter_mut().zip(victims) {
+            *page = self.frames.gpa(*frame);
+        }
+        let written = self.swap.write(first, &pages[..victims.len()]).is_ok();
+        for (n, (frame, entry)) in victims.iter().enumerate() {
+            let slot = Swap::nth(first, n);
+            let (true, Some(entry)) = (written, *entry) else {
+                self.swap.slots.free(slot);
+                self.policy.insert(frame.0);
+                continue;
+            };
+            if let Use::Anonymous { slot: Some(stale), .. } = self.frames.get(*frame) {
+                self.swap.slots.free(stale);
+            }
+            self.unmap(entry, Entry::swapped(slot));
+            self.frames.free(*frame);
+            self.stats.resident -= 1;
+            self.stats.evicted_dirty += 1;
+            self.stats.swapped_out += 1;
+        }
+        if !written {
+            log::error!("the swap disk failed to write {} pages; they stay in RAM", victims.len());
+        }
+        written
+    }
+
+    fn unmap(&mut self, entry: EntryRef, recipe: Entry) {
+        entry.store(recipe);
+        cpu::invlpg(entry.gva(&self.frames));
+    }
+}
+
+/// Whether a page was used since it was last asked; forgets the use. The flush makes the CPU mark the next use.
+fn was_referenced(frames: &mut FrameTable, frame: FrameIndex) -> bool {
+    let mapped = match frames.get_mut(frame) {
+        Use::Anonymous { entry, .. } => Some(*entry),
+        Use::Cache { referenced: referenced @ true, .. } => {
+            *referenced = false;
+            return true;
+        }
+        Use::Cache { entry, .. } => *entry,
+        _ => None,
+    };
+    let Some(reference) = mapped else { return false };
+    let entry = reference.load();
+    if entry.is_accessed() {
+        reference.store(entry.not_accessed());
+        cpu::invlpg(reference.gva(frames));
+    }
+    entry.is_accessed()
+}

@@ -1,0 +1,116 @@
+//! The budget as the kernel sees it: /proc/self/smaps, sampled while threads fault as fast as they can.
+//!
+//! The one test of this file, because it takes every userfaultfd mapping of the process to be the pager's.
+
+#![allow(clippy::expect_used)]
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use abi::addr::PAGE_SIZE;
+use bifold::memory::{GuestRam, Size};
+use bifold::pager::{Eviction, Pager, PagerConfig, slots_needed};
+use bifold::store::{Store, StoreSpec};
+use paging::policy::PolicyKind;
+use vm_memory::{Bytes, GuestAddress};
+
+const RAM_PAGES: u32 = 4096;
+const BUDGET_PAGES: u32 = 512;
+
+/// Resident pages of the mapping that starts at `ram`, and of all mappings that a userfaultfd watches.
+fn resident(ram: u64) -> (u64, u64) {
+    let smaps = fs::read_to_string("/proc/self/smaps").expect("/proc");
+    let (mut of_ram, mut of_all) = (0, 0);
+    let (mut start, mut pages) = (0, 0);
+    for line in smaps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match words.next() {
+            Some("Rss:") => {
+                let kib: u64 = words.next().and_then(|kib| kib.parse().ok()).expect("a number");
+                pages = kib * 1024 / PAGE_SIZE as u64;
+            }
+            Some("VmFlags:") if words.any(|flag| flag == "um") => {
+                of_all += pages;
+                of_ram += if start == ram { pages } else { 0 };
+            }
+            Some(range) if range.contains('-') => {
+                start = u64::from_str_radix(&range[..range.find('-').expect("just seen")], 16).expect("hex");
+            }
+            _ => {}
+        }
+    }
+    (of_ram, of_all)
+}
+
+/// Pages that went between guest RAM and the staging area so far.
+fn moved(pager: &Pager) -> u64 {
+    let stats = pager.stats();
+    stats.parked + stats.faults.rescued.count
+}
+
+#[test]
+fn the_budget_is_never_exceeded() {
+    for (eviction, policy) in [Eviction::Move, Eviction::Copy]
+        .into_iter()
+        .flat_map(|eviction| PolicyKind::ALL.map(|policy| (eviction, policy)))
+    {
+        let ram = GuestRam::new(Size::from_pages(RAM_PAGES)).expect("a little memory");
+        let store = Arc::new(
+            Store::open(&StoreSpec::Memory, slots_needed(Size::from_pages(RAM_PAGES)) as u32)
+                .expect("memory"),
+        );
+        let config =
+            PagerConfig { budget: Size::from_pages(BUDGET_PAGES), policy, store, eviction: Some(eviction) };
+        let pager =
+            Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for thread in 0..2_u64 {
+                let (ram, done) = (&ram, &done);
+                scope.spawn(move || {
+                    let mut word = thread + 1;
+                    while !done.load(Ordering::Relaxed) {
+                        word = word.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                        let page = (word >> 33) % u64::from(RAM_PAGES);
+                        let address = GuestAddress(page * PAGE_SIZE as u64 + thread * 8);
+                        ram.memory().write_obj(word, address).expect("guest RAM");
+                    }
+                });
+            }
+            let mut fullest = 0;
+            for _ in 0..100 {
+                let before = moved(&pager);
+                let (of_ram, of_all) = resident(ram.regions()[0].start.0);
+                // A page that moves from one mapping to the other while the kernel counts may be counted in both.
+                let twice = moved(&pager) - before + 2;
+                let budget = u64::from(BUDGET_PAGES);
+                assert!(of_ram <= budget, "{eviction:?} {policy}: {of_ram} pages of guest RAM resident");
+                assert!(
+                    of_all <= budget + twice,
+                    "{eviction:?} {policy}: {of_all} pages resident, {twice} moved"
+                );
+                fullest = fullest.max(of_all);
+            }
+            done.store(true, Ordering::Relaxed);
+            assert!(fullest > u64::from(BUDGET_PAGES) / 2, "the sampler saw only {fullest} pages");
+        });
+        let stats = pager.stats();
+        assert!(stats.resident_peak <= u64::from(BUDGET_PAGES), "{stats:?}");
+        // With nobody faulting, the pager's own count is the kernel's.
+        let (_, of_all) = quiet(&pager, || resident(ram.regions()[0].start.0));
+        assert_eq!(of_all, pager.stats().resident, "{eviction:?} {policy}");
+    }
+}
+
+/// Takes a measurement during which the pager did nothing.
+fn quiet<T>(pager: &Pager, measure: impl Fn() -> T) -> T {
+    loop {
+        let before = (pager.stats().resident, moved(pager));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let measured = measure();
+        if before == (pager.stats().resident, moved(pager)) {
+            return measured;
+        }
+    }
+}
