@@ -139,7 +139,9 @@ impl Kernel {
         };
         let registers = self.registers();
         let (rip, rsp) = (registers.rip, registers.rsp);
-        log::info!("the program is killed by signal {signal}: {access:?} of {address} at rip {rip:#x}, rsp {rsp:#x}: {why}");
+        log::info!(
+            "the program is killed by signal {signal}: {access:?} of {address} at rip {rip:#x}, rsp {rsp:#x}: {why}"
+        );
         self.end(Exit::Signal(signal))
     }
 
@@ -189,7 +191,9 @@ impl Kernel {
         };
         let registers = self.registers();
         let (rip, rsp) = (registers.rip, registers.rsp);
-        log::info!("the program is killed by signal {signal}: exception {vector} at rip {rip:#x}, rsp {rsp:#x}");
+        log::info!(
+            "the program is killed by signal {signal}: exception {vector} at rip {rip:#x}, rsp {rsp:#x}"
+        );
         self.end(Exit::Signal(signal))
     }
 

@@ -58,8 +58,10 @@ pub unsafe fn start(info: Gpa, heap: &Heap) -> ! {
     apic::init(features.x2apic);
 
     let frames = info.ram.iter().map(|range| range.bytes / PAGE_SIZE as u64).sum::<u64>();
-    let slots = device(info, DeviceKind::SWAP_DISK).map_or(0, |base| Mmio::peek_capacity(base) / SECTORS_A_PAGE);
-    let heap_bytes = (HEAP_BYTES + frames * HEAP_BYTES_A_FRAME + slots / 4).next_multiple_of(PAGE_SIZE as u64);
+    let slots =
+        device(info, DeviceKind::SWAP_DISK).map_or(0, |base| Mmio::peek_capacity(base) / SECTORS_A_PAGE);
+    let heap_bytes =
+        (HEAP_BYTES + frames * HEAP_BYTES_A_FRAME + slots / 4).next_multiple_of(PAGE_SIZE as u64);
     let heap_end = fresh.0 + heap_bytes;
     assert!(heap_end.0 < info.ram[0].bytes, "guest RAM is too small for the kernel: give more --ram");
     // SAFETY: RAM after the image and the tables, fresh from the host, that nobody else knows of.
@@ -138,7 +140,10 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
 
 /// Strings that each end with a NUL.
 fn strings(bytes: &'static [u8]) -> Vec<&'static [u8]> {
-    bytes.split_inclusive(|&byte| byte == 0).map(|string| string.strip_suffix(b"\0").unwrap_or(string)).collect()
+    bytes
+        .split_inclusive(|&byte| byte == 0)
+        .map(|string| string.strip_suffix(b"\0").unwrap_or(string))
+        .collect()
 }
 
 /// Loads the program.
@@ -191,10 +196,5 @@ fn consoles(info: &BootInfo) -> Consoles {
     if let Some(line) = devices(info).iter().find(|device| device.kind == DeviceKind::STDIO) {
         apic::route(line.irq, trap::FIRST_DEVICE);
     }
-    Consoles {
-        input,
-        outputs: [output, error],
-        terminals: info.terminals,
-        window: (info.rows, info.columns),
-    }
+    Consoles { input, outputs: [output, error], terminals: info.terminals, window: (info.rows, info.columns) }
 }

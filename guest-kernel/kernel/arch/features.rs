@@ -38,7 +38,11 @@ impl Features {
             gib_pages: has(leaf(0x8000_0001, 0).edx, 26),
             smep: has(structured.ebx, 7),
             smap: has(structured.ebx, 20),
-            xcr0: if xsave { (u64::from(state.edx) << 32 | u64::from(state.eax)) & MANAGED | 0b11 } else { 0 },
+            xcr0: if xsave {
+                (u64::from(state.edx) << 32 | u64::from(state.eax)) & MANAGED | 0b11
+            } else {
+                0
+            },
         }
     }
 }

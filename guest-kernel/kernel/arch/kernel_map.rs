@@ -70,8 +70,7 @@ impl Map<'_> {
         let rodata = &raw const __rodata_start as u64;
         let data = &raw const __data_start as u64;
         let end = &raw const __kernel_end as u64;
-        let parts =
-            [(text, rodata, 0), (rodata, data, NO_EXECUTE), (data, end, WRITABLE | NO_EXECUTE)];
+        let parts = [(text, rodata, 0), (rodata, data, NO_EXECUTE), (data, end, WRITABLE | NO_EXECUTE)];
         for (start, end, rights) in parts {
             for page in (start..end).step_by(PAGE_SIZE) {
                 self.set(Gva(page), 0, (page - KERNEL_BASE) | PRESENT | GLOBAL | rights);

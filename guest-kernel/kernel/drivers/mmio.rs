@@ -85,8 +85,7 @@ impl Mmio {
             return Err(NoDevice);
         }
         self.write(register::QUEUE_SIZE, u32::from(size));
-        let registers =
-            [register::QUEUE_DESCRIPTORS, register::QUEUE_AVAILABLE, register::QUEUE_USED];
+        let registers = [register::QUEUE_DESCRIPTORS, register::QUEUE_AVAILABLE, register::QUEUE_USED];
         for (register, part) in registers.into_iter().zip(parts) {
             self.write(register, part.0 as u32);
             self.write(register + 4, (part.0 >> 32) as u32);

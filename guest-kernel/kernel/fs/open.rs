@@ -67,7 +67,8 @@ impl Descriptors {
     #[must_use]
     pub fn standard() -> Self {
         const READ_WRITE: u32 = 2;
-        let open = |object| Some(Descriptor { file: OpenFile::new(object, READ_WRITE), close_on_exec: false });
+        let open =
+            |object| Some(Descriptor { file: OpenFile::new(object, READ_WRITE), close_on_exec: false });
         Self([Object::Input, Object::Output(false), Object::Output(true)].into_iter().map(open).collect())
     }
 
@@ -87,7 +88,12 @@ impl Descriptors {
     ///
     /// # Errors
     /// All are in use.
-    pub fn add(&mut self, file: Rc<OpenFile>, lowest: u64, close_on_exec: bool) -> Result<u64, BadDescriptor> {
+    pub fn add(
+        &mut self,
+        file: Rc<OpenFile>,
+        lowest: u64,
+        close_on_exec: bool,
+    ) -> Result<u64, BadDescriptor> {
         let lowest = usize::try_from(lowest).unwrap_or(LIMIT);
         let used = |number: &usize| self.0.get(*number).is_some_and(Option::is_some);
         let number = (lowest..LIMIT).find(|number| !used(number)).ok_or(BadDescriptor)?;
@@ -98,7 +104,12 @@ impl Descriptors {
     ///
     /// # Errors
     /// The number is too large.
-    pub fn put(&mut self, file: Rc<OpenFile>, number: u64, close_on_exec: bool) -> Result<u64, BadDescriptor> {
+    pub fn put(
+        &mut self,
+        file: Rc<OpenFile>,
+        number: u64,
+        close_on_exec: bool,
+    ) -> Result<u64, BadDescriptor> {
         let index = usize::try_from(number).ok().filter(|&index| index < LIMIT).ok_or(BadDescriptor)?;
         if self.0.len() <= index {
             self.0.resize(index + 1, None);

@@ -67,8 +67,8 @@ pub fn build(
     words.push(0);
     words.extend(environment.iter().map(|at| strings_at + at));
     words.push(0);
-    let strings_of =
-        [(kind::EXECFN, path), (kind::PLATFORM, platform), (kind::RANDOM, random)].map(|(kind, at)| (kind, strings_at + at));
+    let strings_of = [(kind::EXECFN, path), (kind::PLATFORM, platform), (kind::RANDOM, random)]
+        .map(|(kind, at)| (kind, strings_at + at));
     let constant = [(kind::PAGESZ, PAGE_SIZE as u64), (kind::CLKTCK, 100)];
     for (kind, value) in auxiliary.iter().copied().chain(constant).chain(strings_of).chain([(0, 0)]) {
         words.extend([kind, value]);
@@ -87,7 +87,14 @@ mod tests {
 
     #[test]
     fn a_program_finds_its_arguments_where_the_abi_says() {
-        let stack = build(Gva(0x8000), &[b"sort", b"-n"], &[b"A=1"], b"/bin/sort", &[9; 16], &[(kind::ENTRY, 0x1234)]);
+        let stack = build(
+            Gva(0x8000),
+            &[b"sort", b"-n"],
+            &[b"A=1"],
+            b"/bin/sort",
+            &[9; 16],
+            &[(kind::ENTRY, 0x1234)],
+        );
         assert!(stack.start.0.is_multiple_of(16) && stack.start.0 + (stack.image.len() as u64) < 0x8000);
         let word = |n: usize| u64::from_le_bytes(stack.image[8 * n..8 * n + 8].try_into().unwrap());
         let string = |at: u64| {
@@ -98,7 +105,8 @@ mod tests {
         assert_eq!([string(word(1)), string(word(2)), string(word(4))], [&b"sort"[..], b"-n", b"A=1"]);
         assert_eq!([word(3), word(5)], [0, 0]);
         assert_eq!([word(6), word(7)], [kind::ENTRY, 0x1234]);
-        let pairs: Vec<_> = (6..).step_by(2).map(|n| (word(n), word(n + 1))).take_while(|pair| pair.0 != 0).collect();
+        let pairs: Vec<_> =
+            (6..).step_by(2).map(|n| (word(n), word(n + 1))).take_while(|pair| pair.0 != 0).collect();
         let value = |kind| pairs.iter().find(|pair| pair.0 == kind).unwrap().1;
         assert_eq!(string(value(kind::EXECFN)), b"/bin/sort");
         assert_eq!(string(value(kind::RANDOM)), [9; 16]);

@@ -133,7 +133,10 @@ impl Segment {
         let right = segment.file_bytes <= segment.memory_bytes
             && Gva(end) <= Gva(USER_END.0 - page)
             && segment.address % page == segment.offset % page
-            && segment.offset.checked_add(segment.file_bytes).is_some_and(|end| end < u64::from(u32::MAX) * page);
+            && segment
+                .offset
+                .checked_add(segment.file_bytes)
+                .is_some_and(|end| end < u64::from(u32::MAX) * page);
         if right { Ok(segment) } else { Err(NotExecutable) }
     }
 }

@@ -61,7 +61,12 @@ impl From<OutOfMemory> for Errno {
 ///
 /// # Errors
 /// ENOEXEC: not a program for this machine. ENOMEM, EIO, E2BIG (the arguments leave no stack).
-pub fn load(memory: &mut Memory, file: FileId, kernel: Gpa, arguments: &Arguments<'_>) -> Result<Loaded, Errno> {
+pub fn load(
+    memory: &mut Memory,
+    file: FileId,
+    kernel: Gpa,
+    arguments: &Arguments<'_>,
+) -> Result<Loaded, Errno> {
     let (header, program) = read_headers(memory, file)?;
     let bias = if header.relocatable { PIE_BASE.0 } else { 0 };
     let mut space = AddressSpace::new(memory, kernel)?;
@@ -142,8 +147,13 @@ fn map_segment(
         memory.map(space, area)?;
     }
     // The last page from the file goes on with zeros, not with what follows in the file.
-    if segment.memory_bytes > segment.file_bytes && Gva(file_end) < mapped_end && segment.rights.allow(Rights::WRITE) {
-        memory.zero_user(space, Gva(file_end), (mapped_end.0 - file_end) as usize).map_err(|_| Errno::NOEXEC)?;
+    if segment.memory_bytes > segment.file_bytes
+        && Gva(file_end) < mapped_end
+        && segment.rights.allow(Rights::WRITE)
+    {
+        memory
+            .zero_user(space, Gva(file_end), (mapped_end.0 - file_end) as usize)
+            .map_err(|_| Errno::NOEXEC)?;
     }
     Ok(end)
 }

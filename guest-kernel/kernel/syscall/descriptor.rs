@@ -83,7 +83,9 @@ pub fn ioctl(call: &mut Call<'_>, [number, request, argument, ..]: Arguments) ->
             for (at, flags) in [(0, 0o66402u32), (4, 0o5), (8, 0o277), (12, 0o105073)] {
                 settings[at..at + 4].copy_from_slice(&flags.to_le_bytes());
             }
-            settings[17..36].copy_from_slice(b"\x03\x1c\x7f\x15\x04\x00\x01\x00\x11\x13\x1a\x00\x12\x0f\x17\x16\x00\x00\x00");
+            settings[17..36].copy_from_slice(
+                b"\x03\x1c\x7f\x15\x04\x00\x01\x00\x11\x13\x1a\x00\x12\x0f\x17\x16\x00\x00\x00",
+            );
             call.put(argument, &settings)?;
             Ok(0)
         }

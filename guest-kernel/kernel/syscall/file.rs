@@ -61,7 +61,9 @@ pub fn lookup(call: &mut Call<'_>, path: &[u8]) -> Result<Object, Errno> {
     }
     match call.memory.files.find(path) {
         Some(file) => Ok(Object::File(file)),
-        None if call.memory.files.is_directory(path) || path == b"/dev" => Ok(Object::Directory(path.to_vec())),
+        None if call.memory.files.is_directory(path) || path == b"/dev" => {
+            Ok(Object::Directory(path.to_vec()))
+        }
         None => Err(Errno::NOENT),
     }
 }
@@ -79,7 +81,9 @@ fn open_path(call: &mut Call<'_>, path: &[u8], flags: u64) -> Outcome {
         Object::Directory(_) if writes => return Err(Errno::ISDIR.into()),
         Object::Directory(_) => {}
         _ if flags & O_DIRECTORY != 0 => return Err(Errno::NOTDIR.into()),
-        Object::File(file) if writes && call.memory.files.file(*file).read_only => return Err(Errno::ACCES.into()),
+        Object::File(file) if writes && call.memory.files.file(*file).read_only => {
+            return Err(Errno::ACCES.into());
+        }
         Object::Text(_) if writes => return Err(Errno::ACCES.into()),
         _ => {}
     }
@@ -173,10 +177,16 @@ fn write_output(call: &mut Call<'_>, error: bool, from: u64, len: usize) -> Outc
     while done < len {
         let part = (len - done).min(MAX_SEGMENTS * PAGE_SIZE);
         let range = (Gva(from.wrapping_add(done as u64)), part);
-        let sent = call.memory.with_pinned(&mut call.process.space, range, Rights::READ, &mut segments, |_, parts, bytes| {
-            consoles.send(error, parts);
-            bytes
-        });
+        let sent = call.memory.with_pinned(
+            &mut call.process.space,
+            range,
+            Rights::READ,
+            &mut segments,
+            |_, parts, bytes| {
+                consoles.send(error, parts);
+                bytes
+            },
+        );
         match sent {
             Ok(bytes) => done += bytes,
             Err(invalid) if done == 0 => return Err(invalid.into()),

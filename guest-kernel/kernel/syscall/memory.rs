@@ -47,8 +47,7 @@ pub fn mmap(call: &mut Call<'_>, [hint, bytes, protection, flags, number, offset
     }
     let bytes = bytes.checked_next_multiple_of(PAGE).ok_or(Errno::NOMEM)?;
     let start = place(call, hint, bytes, flags)?;
-    let area =
-        Area { start, end: start + bytes, rights: rights(protection), kind: Kind::Mapping, backing };
+    let area = Area { start, end: start + bytes, rights: rights(protection), kind: Kind::Mapping, backing };
     call.memory.map(&mut call.process.space, area).map_err(Errno::from)?;
     Ok(start.0)
 }
@@ -138,7 +137,8 @@ pub fn brk(call: &mut Call<'_>, [wanted, ..]: Arguments) -> Outcome {
 pub fn mremap(call: &mut Call<'_>, [start, old, new, flags, target, _]: Arguments) -> Outcome {
     const MAY_MOVE: u64 = 1;
     const FIXED: u64 = 2;
-    if flags & !(MAY_MOVE | FIXED) != 0 || flags & FIXED != 0 && flags & MAY_MOVE == 0 || new == 0 || old == 0 {
+    if flags & !(MAY_MOVE | FIXED) != 0 || flags & FIXED != 0 && flags & MAY_MOVE == 0 || new == 0 || old == 0
+    {
         return Err(Errno::INVAL.into());
     }
     let old = range(start, old)?;

@@ -47,7 +47,11 @@ pub fn tkill(call: &mut Call<'_>, [thread, signal, ..]: Arguments) -> Outcome {
 }
 
 pub fn tgkill(call: &mut Call<'_>, [process, thread, signal, ..]: Arguments) -> Outcome {
-    if process as u32 == call.process.id { tkill(call, [thread, signal, 0, 0, 0, 0]) } else { Err(Errno::SRCH.into()) }
+    if process as u32 == call.process.id {
+        tkill(call, [thread, signal, 0, 0, 0, 0])
+    } else {
+        Err(Errno::SRCH.into())
+    }
 }
 
 pub fn rt_sigaction(call: &mut Call<'_>, [signal, new, old, size, ..]: Arguments) -> Outcome {

@@ -230,7 +230,9 @@ impl FrameTable {
     pub fn copy(&mut self, from: FrameIndex, to: FrameIndex) {
         assert!(from != to);
         // SAFETY: two different whole frames of ours; no reference to their bytes exists outside these methods.
-        unsafe { self.bytes(to).cast::<u64>().copy_from_nonoverlapping(self.bytes(from).cast(), PAGE_SIZE / 8) };
+        unsafe {
+            self.bytes(to).cast::<u64>().copy_from_nonoverlapping(self.bytes(from).cast(), PAGE_SIZE / 8)
+        };
     }
 
     /// Reads bytes of a frame.

@@ -59,7 +59,12 @@ impl Memory {
     ///
     /// # Errors
     /// An area would be split, and there are too many.
-    pub fn protect(&mut self, space: &mut AddressSpace, range: &Range<Gva>, rights: Rights) -> Result<(), TooMany> {
+    pub fn protect(
+        &mut self,
+        space: &mut AddressSpace,
+        range: &Range<Gva>,
+        rights: Rights,
+    ) -> Result<(), TooMany> {
         space.areas.reserve()?;
         space.areas.protect(range, rights);
         let few = range.end - range.start <= FLUSH_ALL * PAGE_SIZE as u64;
@@ -82,7 +87,12 @@ impl Memory {
     ///
     /// # Errors
     /// There is no frame for a table; some pages have moved, and the caller ends the program.
-    pub fn move_pages(&mut self, space: &mut AddressSpace, from: &Range<Gva>, to: Gva) -> Result<(), OutOfMemory> {
+    pub fn move_pages(
+        &mut self,
+        space: &mut AddressSpace,
+        from: &Range<Gva>,
+        to: Gva,
+    ) -> Result<(), OutOfMemory> {
         let mut page = from.start;
         while page < from.end {
             let old = match space.table.find(page) {

@@ -44,7 +44,12 @@ impl Memory {
     ///
     /// # Errors
     /// What a fault there would be.
-    pub fn user_frame(&mut self, space: &mut AddressSpace, gva: Gva, access: Rights) -> Result<FrameIndex, Invalid> {
+    pub fn user_frame(
+        &mut self,
+        space: &mut AddressSpace,
+        gva: Gva,
+        access: Rights,
+    ) -> Result<FrameIndex, Invalid> {
         if gva >= USER_END {
             return Err(Invalid::NoArea);
         }
@@ -122,11 +127,16 @@ impl Memory {
     ///
     /// # Errors
     /// A page cannot be read.
-    pub fn get_user<T: Plain + Default>(&mut self, space: &mut AddressSpace, from: Gva) -> Result<T, Invalid> {
+    pub fn get_user<T: Plain + Default>(
+        &mut self,
+        space: &mut AddressSpace,
+        from: Gva,
+    ) -> Result<T, Invalid> {
         let mut value = T::default();
         // SAFETY: any bytes make a `Plain` value; the slice is the value's own memory and the only reference to it.
-        let bytes =
-            unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(&mut value).cast(), size_of::<T>()) };
+        let bytes = unsafe {
+            core::slice::from_raw_parts_mut(core::ptr::from_mut(&mut value).cast(), size_of::<T>())
+        };
         self.read_user(space, from, bytes)?;
         Ok(value)
     }
@@ -135,7 +145,12 @@ impl Memory {
     ///
     /// # Errors
     /// A page cannot be written.
-    pub fn put_user<T: Plain>(&mut self, space: &mut AddressSpace, to: Gva, value: &T) -> Result<(), Invalid> {
+    pub fn put_user<T: Plain>(
+        &mut self,
+        space: &mut AddressSpace,
+        to: Gva,
+        value: &T,
+    ) -> Result<(), Invalid> {
         self.write_user(space, to, bytes_of(value))
     }
 
@@ -143,7 +158,12 @@ impl Memory {
     ///
     /// # Errors
     /// A page cannot be read.
-    pub fn user_string(&mut self, space: &mut AddressSpace, from: Gva, limit: usize) -> Result<Option<Vec<u8>>, Invalid> {
+    pub fn user_string(
+        &mut self,
+        space: &mut AddressSpace,
+        from: Gva,
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>, Invalid> {
         let mut string = Vec::new();
         let mut at = from;
         while string.len() <= limit {
