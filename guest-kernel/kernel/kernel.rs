@@ -207,7 +207,7 @@ impl Kernel {
     }
 
     fn switch(&mut self) {
-        if self.scheduler.next() {
+        if self.scheduler.advance() {
             self.memory.stats.switches += 1;
             self.resume();
         }

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::addr::Gpa;
 use abi::port::Exit;
-use kernel::arch::direct::KERNEL_BASE;
+use kernel::arch::trap::{KERNEL_STACK, STACK};
 use kernel::drivers::serial;
 use kernel::heap::Heap;
 use kernel::kernel::power_off;
@@ -18,7 +18,8 @@ use log::Level;
 static HEAP: Heap = Heap::empty();
 
 // Where the VMM enters, on the identity map. Until the kernel has tables of its own, the boot tables' entries for the low
-// 4 GiB serve at two more places: the direct map, and the last 2 GiB, where the image is linked.
+// 4 GiB serve at two more places: the direct map, and the last 2 GiB, where the image is linked. The stack is the
+// image's own: the one that the vCPU starts with is not mapped later.
 core::arch::global_asm!(
     ".section .boot, \"ax\"",
     ".globl _start",
@@ -32,14 +33,14 @@ core::arch::global_asm!(
     "mov [rbx + 8 * 510], rcx",
     "mov cr3, rax",
     "mov rdi, rsi",
-    "movabs rax, {base}",
-    "add rsp, rax",
+    "movabs rsp, offset {stack} + {stack_size}",
     "xor ebp, ebp",
     "movabs rax, offset {main}",
     "call rax",
     "ud2",
     ".text",
-    base = const KERNEL_BASE,
+    stack = sym KERNEL_STACK,
+    stack_size = const STACK,
     main = sym main,
 );
 

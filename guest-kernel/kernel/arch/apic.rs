@@ -16,6 +16,7 @@ mod register {
     pub const END_OF_INTERRUPT: u32 = 0xb0;
     pub const SPURIOUS: u32 = 0xf0;
     pub const TIMER: u32 = 0x320;
+    pub const LINE_0: u32 = 0x350;
     pub const TIMER_START: u32 = 0x380;
     pub const TIMER_DIVIDER: u32 = 0x3e0;
 }
@@ -37,6 +38,7 @@ pub fn init(x2apic: bool) {
     const ENABLE: u64 = 1 << 11;
     const X2: u64 = 1 << 10;
     const DIVIDE_BY_1: u32 = 0b1011;
+    const MASKED: u32 = 1 << 16;
     const SOFTWARE_ENABLE: u32 = 0x100;
     X2APIC.store(x2apic, Ordering::Relaxed);
     // SAFETY: keeps the base address; the mode is one that the VMM says is there.
@@ -45,6 +47,8 @@ pub fn init(x2apic: bool) {
         cpu::wrmsr(msr::APIC_BASE, base | ENABLE | if x2apic { X2 } else { 0 });
     }
     write(register::SPURIOUS, SOFTWARE_ENABLE | trap::SPURIOUS as u32);
+    // The old interrupt controller comes in here; its vectors would be taken for exceptions.
+    write(register::LINE_0, MASKED);
     write(register::TIMER_DIVIDER, DIVIDE_BY_1);
     write(register::TIMER, trap::TIMER as u32);
 }

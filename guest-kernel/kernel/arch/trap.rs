@@ -59,7 +59,8 @@ const VECTORS: usize = 48;
 const SYSCALL_CLEARS: u64 = 0x4_7700;
 /// The interrupt flag; every thread runs with it.
 pub const INTERRUPTS_ON: u64 = 0x200;
-const STACK: usize = 32 << 10;
+/// Size of [`KERNEL_STACK`].
+pub const STACK: usize = 32 << 10;
 
 /// What the entry code reaches; the fields are known to it by their order.
 #[repr(C, align(16))]
@@ -72,16 +73,19 @@ struct Entry {
     interrupt: u64,
 }
 
-struct Cell<T>(UnsafeCell<T>);
+/// What only the entry code touches.
+pub struct Cell<T>(UnsafeCell<T>);
 // SAFETY: one CPU; written at boot and by the kernel with interrupts off, read by the entry code only.
 unsafe impl<T> Sync for Cell<T> {}
 
 static ENTRY: Cell<Entry> =
     Cell(UnsafeCell::new(Entry { user_rsp: 0, frame_end: 0, handler: 0, kernel_trap: 0, interrupt: 0 }));
 
+/// Memory for a stack.
 #[repr(C, align(4096))]
-struct Stack([u8; STACK]);
-static KERNEL_STACK: Cell<Stack> = Cell(UnsafeCell::new(Stack([0; STACK])));
+pub struct Stack([u8; STACK]);
+/// The kernel's only stack: each trap from user mode starts at its top, and so does the boot.
+pub static KERNEL_STACK: Cell<Stack> = Cell(UnsafeCell::new(Stack([0; STACK])));
 
 /// Interrupts taken since boot while the kernel waited; see [`kernel_interrupts`].
 static WHILE_WAITING: AtomicU64 = AtomicU64::new(0);

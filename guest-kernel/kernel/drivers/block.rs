@@ -1,6 +1,8 @@
 //! A virtio disk (virtio 1.2, section 5.2): one request at a time, straight to and from frames.
 
-use abi::addr::{Gpa, PAGE_SIZE};
+#[cfg(test)]
+use abi::addr::Gpa;
+use abi::addr::PAGE_SIZE;
 
 /// The device did not do what it was asked to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use abi::addr::{Gpa, PAGE_SIZE, pages_for};
-use abi::files::{ENTRIES_START, Entry, IndexHeader, MAGIC, READ_ONLY};
+use abi::files::{ENTRIES_START, Entry, MAGIC, READ_ONLY};
 
 use crate::arch::direct;
 use crate::drivers::block::{Block, Failed, SECTORS_A_PAGE};

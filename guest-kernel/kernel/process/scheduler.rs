@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use super::{State, Thread};
 
 /// All threads, one of which is current.
+// Boxed: the trap entry knows the current thread's registers by their address, which a growing list must not change.
+#[allow(clippy::vec_box)]
 pub struct Scheduler {
     threads: Vec<Box<Thread>>,
     current: usize,
@@ -26,7 +28,7 @@ impl Scheduler {
 
     /// Makes the next thread after the current one that is ready current. Returns whether that is another one; none
     /// being ready, the current one stays.
-    pub fn next(&mut self) -> bool {
+    pub fn advance(&mut self) -> bool {
         let count = self.threads.len();
         let after = (1..=count).map(|n| (self.current + n) % count);
         let chosen = after.into_iter().find(|&index| self.threads[index].state == State::Ready);
@@ -45,14 +47,14 @@ mod tests {
     fn ready_threads_take_turns_and_waiting_ones_are_passed_by() {
         let thread = |id| Box::new(Thread::new(id, Gva(0), Gva(0)));
         let mut scheduler = Scheduler::new(thread(1));
-        assert!(!scheduler.next(), "a thread alone goes on");
+        assert!(!scheduler.advance(), "a thread alone goes on");
         scheduler.threads.extend([thread(2), thread(3)]);
         scheduler.threads[1].state = State::Waiting(None);
-        assert!(scheduler.next());
+        assert!(scheduler.advance());
         assert_eq!(scheduler.current().id, 3);
-        assert!(scheduler.next());
+        assert!(scheduler.advance());
         assert_eq!(scheduler.current().id, 1);
         scheduler.threads.iter_mut().for_each(|thread| thread.state = State::Waiting(None));
-        assert!(!scheduler.next());
+        assert!(!scheduler.advance());
     }
 }
