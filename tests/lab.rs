@@ -8,6 +8,7 @@
 mod elf;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -16,6 +17,8 @@ use tempfile::TempDir;
 
 /// `mov dx, 0xf4; mov eax, 42; out dx, eax`: ends the guest with exit status 42.
 const EXIT_42: &[u8] = &[0x66, 0xba, 0xf4, 0x00, 0xb8, 42, 0, 0, 0, 0xef];
+/// The same with exit status 0.
+const EXIT_0: &[u8] = &[0x66, 0xba, 0xf4, 0x00, 0x31, 0xc0, 0xef];
 /// `jmp .`
 const LOOP: &[u8] = &[0xeb, 0xfe];
 
@@ -25,6 +28,57 @@ fn a_job_has_its_files_its_streams_and_its_exit_status() {
     let output =
         lab(&["--memory", "1G"], &["run", "--kernel", "kernel"]).current_dir(&folder).output().unwrap();
     assert_eq!(text(&output), ("!", ""), "{output:?}");
+    assert_eq!(output.status.code(), Some(42));
+}
+
+#[test]
+fn a_program_pages_under_nested_paging_and_reads_the_standard_input_of_its_user() {
+    let job =
+        ["run", "--ram=8M", "--swap=32M", "--host-ram=4M", "--", env!("BIFOLD_PROGRAM_ARGS"), "an argument"];
+    let mut command = lab(&[], &job);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut lab = command.spawn().unwrap();
+    let input = vec![7; 100_000];
+    lab.stdin.take().unwrap().write_all(&input).unwrap();
+    let output = lab.wait_with_output().unwrap();
+    let (out, _) = text(&output);
+    assert!(out.contains("argument 1: an argument") && out.contains("input: 100000 bytes"), "{out}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_count_is_the_same_twice() {
+    let (folder, path) = kernel(EXIT_0);
+    let baseline = folder.path().join("counts.json");
+    let counted = || {
+        let mut command = the_command(&["lab", "count", "--save"]);
+        command.arg(&baseline).args(["--", "run", "--kernel"]).arg(&path);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        fs::read_to_string(&baseline).unwrap()
+    };
+    let first = counted();
+    assert!(first.contains("\"elapsed\""), "{first}");
+    assert_eq!(first, counted());
+}
+
+#[test]
+fn a_machine_without_kvm_goes_through_the_lab() {
+    let (_folder, path) = kernel(EXIT_42);
+    let mut unshare = Command::new("unshare");
+    unshare.args([
+        "--mount",
+        "--map-root-user",
+        "sh",
+        "-ec",
+        "mount --bind /dev/null /dev/kvm; exec \"$@\"",
+        "sh",
+    ]);
+    unshare.arg(the_command(&[]).get_program()).args(["run", "--kernel"]).arg(&path).stdin(Stdio::null());
+    let output = unshare.output().unwrap();
+    let (out, err) = text(&output);
+    assert_eq!(out, "!", "{err}");
+    assert!(err.lines().count() == 1 && err.contains("in the lab"), "{err}");
     assert_eq!(output.status.code(), Some(42));
 }
 
@@ -44,7 +98,7 @@ fn a_killed_emulator_is_one_line() {
     let mut command = lab(&[], &["run", "--kernel", path.to_str().unwrap()]);
     let mut lab = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // The guest's byte says that the machine is up; what runs it is the lab's only child.
-    std::io::Read::read_exact(lab.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    lab.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", lab.id())).unwrap();
     let emulator = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
     kill_process(emulator, Signal::KILL).unwrap();
@@ -71,14 +125,14 @@ fn a_module_that_does_not_load_is_named() {
 }
 
 fn lab(options: &[&str], job: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bifold"));
+    let mut command = the_command(&["lab", "run"]);
+    command.args(options).arg("--").args(job);
     command
-        .args(["lab", "run"])
-        .args(options)
-        .arg("--")
-        .args(job)
-        .stdin(Stdio::null())
-        .env_remove("RUST_LOG");
+}
+
+fn the_command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bifold"));
+    command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
     command
 }
 
