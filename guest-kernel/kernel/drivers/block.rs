@@ -146,6 +146,7 @@ mod virtio {
 
 /// On the host a disk is a buffer, so that everything above it can be tested.
 #[cfg(test)]
+#[allow(missing_docs)]
 pub struct Block {
     pub bytes: Vec<u8>,
     /// Requests from now on fail.
@@ -153,6 +154,7 @@ pub struct Block {
 }
 
 #[cfg(test)]
+#[allow(missing_docs)]
 impl Block {
     pub fn new(pages: usize) -> Self {
         Self { bytes: vec![0; pages * PAGE_SIZE], broken: false }

@@ -145,6 +145,11 @@ impl Swap {
         disk.write(u64::from(first.number()) * SECTORS_A_PAGE, &segments[..frames.len().min(CLUSTER)])
     }
 
+    #[cfg(test)]
+    pub fn break_disk(&mut self) {
+        self.disk.iter_mut().for_each(|disk| disk.broken = true);
+    }
+
     /// The `n`-th slot after `first`, one that [`Slots::take`] gave together with it.
     #[must_use]
     pub fn nth(first: Slot, n: usize) -> Slot {
