@@ -73,7 +73,7 @@ struct MachineArgs {
     #[arg(long, value_name = "amd|intel", default_value = "amd")]
     cpu: Cpu,
     /// RAM of the emulated host
-    #[arg(long, value_name = "SIZE", default_value = "2G")]
+    #[arg(long, value_name = "SIZE", default_value = "4G")]
     memory: Size,
     /// How many CPUs it has [default: amd 2, intel 1, which is its only choice]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]

@@ -33,7 +33,7 @@ pub struct Machine {
 impl Default for Machine {
     fn default() -> Self {
         Self {
-            memory: Size::mib(2048),
+            memory: Size::mib(4096),
             vendor: Vendor::Amd,
             cpus: 2,
             nested_paging: true,

@@ -29,10 +29,8 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         (direct::pointer::<u8>(RAM), &mut *direct::pointer::<GuestStats>(Gpa(0x2000)))
     };
     assert!(!ram.is_null());
-    let frames = FrameTable::new(
-        RamRange { start: RAM, bytes: frames * PAGE },
-        RamRange { start: Gpa(0), bytes: 0 },
-    );
+    let frames =
+        FrameTable::new(RamRange { start: RAM, bytes: frames * PAGE }, RamRange { start: Gpa(0), bytes: 0 });
     Memory {
         policy: AnyPolicy::new(policy, frames.len()),
         cache: PageCache::new(frames.len()),
@@ -212,7 +210,8 @@ fn out_of_memory_is_an_error_that_leaves_everything_whole() {
     let mut memory = memory(12, 4, PolicyKind::Clock);
     let mut space = space(&mut memory);
     memory.map(&mut space, area(0, 32, READ_WRITE)).unwrap();
-    let written = (0..32).take_while(|&page| memory.put_user(&mut space, BASE + page * PAGE, &page).is_ok()).count();
+    let written =
+        (0..32).take_while(|&page| memory.put_user(&mut space, BASE + page * PAGE, &page).is_ok()).count();
     assert!((10..=12).contains(&written), "8 frames and 4 slots: {written}");
     assert!(memory.exhausted);
     check_accounts(&memory, &space);
@@ -238,7 +237,9 @@ fn the_stack_grows_to_its_limit_and_keeps_its_distance() {
 fn wild_pointers_are_errors() {
     let mut memory = memory(16, 16, PolicyKind::Fifo);
     let mut space = space(&mut memory);
-    for wild in [0, 8, 0x7fff_ffff_f000, 0x8000_0000_0000, 0x0001_0000_4000_0000, 0xffff_8000_0000_0000, u64::MAX - 3] {
+    for wild in
+        [0, 8, 0x7fff_ffff_f000, 0x8000_0000_0000, 0x0001_0000_4000_0000, 0xffff_8000_0000_0000, u64::MAX - 3]
+    {
         assert_eq!(memory.get_user::<u64>(&mut space, Gva(wild)), Err(Invalid::NoArea), "{wild:#x}");
         assert_eq!(memory.write_user(&mut space, Gva(wild), &[1; 9]), Err(Invalid::NoArea), "{wild:#x}");
     }
@@ -250,7 +251,9 @@ fn a_broken_swap_disk_is_an_error_and_loses_no_resident_page() {
     let mut space = space(&mut memory);
     memory.map(&mut space, area(0, 32, READ_WRITE)).unwrap();
     memory.swap.break_disk();
-    let written = (0..32).take_while(|&page| memory.put_user(&mut space, BASE + page * PAGE, &page).is_ok()).count() as u64;
+    let written = (0..32)
+        .take_while(|&page| memory.put_user(&mut space, BASE + page * PAGE, &page).is_ok())
+        .count() as u64;
     assert!(written < 32);
     for page in 0..written {
         assert_eq!(memory.get_user(&mut space, BASE + page * PAGE), Ok(page));

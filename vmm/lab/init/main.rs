@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use lab_init::{Command, Frame, Module, Spec};
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, mount, mount_remount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
@@ -49,7 +49,9 @@ fn make_file_systems() -> Result<(), String> {
         mount(kind, at, kind, MountFlags::empty(), None)
             .map_err(|error| format!("cannot mount {kind} on {at}: {error}"))?;
     }
-    Ok(())
+    // By itself it takes half of the memory; what the job stores in /tmp may need more.
+    mount_remount("/", MountFlags::empty(), c"size=80%")
+        .map_err(|error| format!("cannot enlarge the root: {error}"))
 }
 
 fn open_channel() -> Result<File, String> {
