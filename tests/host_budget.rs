@@ -82,8 +82,9 @@ fn the_budget_is_never_exceeded() {
             for _ in 0..100 {
                 let before = moved(&pager);
                 let (of_ram, of_all) = resident(ram.regions()[0].start.0);
-                // A page that moves from one mapping to the other while the kernel counts may be counted in both.
-                let twice = moved(&pager) - before + 2;
+                // A page that moves from one mapping to the other while the kernel counts may be counted in both. The
+                // pager's own count comes after the move, by at most a batch of 32 pages and one rescue.
+                let twice = moved(&pager) - before + 33;
                 let budget = u64::from(BUDGET_PAGES);
                 assert!(of_ram <= budget, "{eviction:?} {policy}: {of_ram} pages of guest RAM resident");
                 assert!(

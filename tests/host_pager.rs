@@ -355,6 +355,20 @@ fn a_store_that_is_full_is_reported_once() {
 }
 
 #[test]
+fn a_budget_of_all_of_guest_ram_evicts_nothing() {
+    let ram = GuestRam::new(Size::mib(1)).expect("a little memory");
+    let store = Arc::new(Store::open(&StoreSpec::Memory, 1).expect("memory"));
+    let config = PagerConfig { budget: Size::mib(1), policy: PolicyKind::Clock, store, eviction: None };
+    let pager =
+        Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
+    for page in 0..256 {
+        ram.memory().write_slice(&content(page, 3), address(page)).expect("guest RAM");
+    }
+    let stats = pager.stop();
+    assert_eq!((stats.parked, stats.resident), (0, 256), "{stats:?}");
+}
+
+#[test]
 fn a_budget_that_nothing_can_run_in_is_refused() {
     let ram = GuestRam::new(Size::mib(1)).expect("a little memory");
     let store = Arc::new(Store::open(&StoreSpec::Memory, 1).expect("memory"));

@@ -6,3 +6,5 @@
 extern crate alloc;
 
 pub mod policy;
+pub mod replay;
+mod ring;

@@ -13,5 +13,6 @@ mod foreign_kernel;
 mod kernel_elf;
 mod paging;
 mod programs;
+mod replay;
 mod report;
 mod support;

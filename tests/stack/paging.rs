@@ -65,6 +65,10 @@ fn no_page_is_lost_under_any_policy() {
         ("fifo", "clock", "zipf"),
         ("clock", "fifo", "seq"),
         ("clock", "clock", "random"),
+        ("aging", "wsclock", "zipf"),
+        ("sieve", "s3fifo", "random"),
+        ("s3fifo", "sieve", "zipf"),
+        ("wsclock", "aging", "seq"),
     ];
     for (guest, host, order) in orders {
         let sizes =

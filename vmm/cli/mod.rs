@@ -1,11 +1,14 @@
 //! The command line: one file a subcommand.
 
 mod demo;
+mod frames;
 mod host;
 mod lab;
 mod limits;
 mod outcome;
+mod policy;
 mod program;
+mod replay;
 mod run;
 
 use std::io;
@@ -33,6 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Replay(replay::Args),
     Lab(lab::Args),
 }
 
@@ -50,6 +54,8 @@ pub fn main() -> ExitCode {
     start_log(cli.verbose);
     let done = match cli.command {
         Some(Command::Lab(args)) => lab::run(args),
+        Some(Command::Replay(args)) => replay::run(&args),
+        // The others run a guest.
         _ if host::choose(cli.host) == Host::Lab => host::run_in_lab(cli.host.is_some()),
         Some(Command::Run(args)) => run::run(&args),
         None => demo::run(),

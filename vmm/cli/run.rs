@@ -11,7 +11,7 @@ use std::time::Duration;
 use paging::policy::PolicyKind;
 use rustix::termios::{isatty, tcgetwinsize};
 
-use super::{limits, outcome, program};
+use super::{limits, outcome, policy, program};
 use crate::devices::{DiskFile, FileSpec};
 use crate::machine::{self, Config, Guest, MachineError, Program, Start, Streams};
 use crate::memory::Size;
@@ -34,10 +34,10 @@ pub struct Args {
     #[arg(long, value_name = "PATH|memory")]
     pub store: Option<StoreSpec>,
     /// Which pages the guest evicts
-    #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy)]
+    #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy::parser())]
     pub guest_policy: PolicyKind,
     /// Which pages the host evicts
-    #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy)]
+    #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy::parser())]
     pub host_policy: PolicyKind,
     /// Make a file of the host visible in the guest; :ro makes it read-only (may be repeated)
     #[arg(long, value_name = "HOST[:GUEST][:ro]", conflicts_with = "kernel")]
@@ -159,10 +159,6 @@ fn create(path: &Path) -> Result<(&Path, File), String> {
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}; give the path of a kernel that you may read", path.display())
-}
-
-fn policy(name: &str) -> Result<PolicyKind, String> {
-    name.parse().map_err(|error: paging::policy::UnknownPolicy| error.to_string())
 }
 
 fn variable(text: &str) -> Result<String, String> {

@@ -12,10 +12,11 @@
 //!
 //! A frame's state is behind the lock of its shard; with the lock free it is the truth, and only its holder
 //! changes state and page. The lock is held across the userfaultfd operation that goes with the change
-//! (microseconds), never across I/O. No thread holds two of these locks.
+//! (microseconds), never across I/O. The reclaim thread may hold several of these locks, any other thread one.
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::reclaim::MAX_BATCH;
 use super::staging::Berth;
 use crate::memory::FrameIndex;
 use crate::store::{MAX_SLOTS, Slot};
@@ -55,6 +56,15 @@ impl FrameState {
         kind << PAYLOAD_BITS | payload
     }
 
+    /// The slot that it owns.
+    pub const fn slot(self) -> Option<Slot> {
+        match self {
+            Self::Resident(slot) => slot,
+            Self::Stored(slot) => Some(slot),
+            Self::Zero | Self::Parked(_) | Self::Writing(_) => None,
+        }
+    }
+
     const fn unpack(word: u32) -> Self {
         let payload = word & (MAX_SLOTS - 1);
         match word >> PAYLOAD_BITS {
@@ -68,8 +78,10 @@ impl FrameState {
     }
 }
 
-/// More than threads, so that two seldom meet; few enough to cost nothing.
+/// More than threads, so that two seldom meet; few enough to cost nothing. More than a batch, so that neighbours that are
+/// locked together are all in different shards.
 const SHARDS: u32 = 64;
+const _: () = assert!(SHARDS > MAX_BATCH);
 
 /// The table.
 pub struct FrameTable {

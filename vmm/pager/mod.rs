@@ -161,7 +161,7 @@ impl Pager {
             policy: Mutex::new(AnyPolicy::new(config.policy, ram.frames())),
             references: References::new(ram.frames()),
             staging,
-            room: Room::new(budget - eviction.reserve()),
+            room: Room::new(budget - eviction.reserve(), ram.frames()),
             store: config.store,
             counters: Counters::default(),
             on_failure: Mutex::new(Some(Box::new(on_failure))),
@@ -208,10 +208,8 @@ impl Drop for Pager {
         }
         for frame in self.shared.frames.all() {
             let slot = match self.shared.frames.lock(frame).state() {
-                FrameState::Resident(slot) => slot,
                 FrameState::Parked(berth) => self.shared.staging.slot(berth),
-                FrameState::Stored(slot) => Some(slot),
-                FrameState::Zero | FrameState::Writing(_) => None,
+                state => state.slot(),
             };
             slot.into_iter().for_each(|slot| self.shared.store.release(slot));
         }

@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 
+use abi::addr::PAGE_SIZE;
 use paging::policy::{Policy, PolicyKind};
 
 use super::frames::FrameState;
@@ -35,10 +36,7 @@ pub struct Spread {
 impl Spread {
     /// For a policy and a budget in frames.
     pub fn new(policy: PolicyKind, budget: u32) -> Self {
-        let spread = match policy {
-            PolicyKind::Fifo => 0,
-            PolicyKind::Clock => budget / 8,
-        };
+        let spread = if policy.asks_for_references() { budget / 8 } else { 0 };
         Self { spread, batch: (budget / 16).clamp(1, MAX_BATCH) }
     }
 
@@ -104,42 +102,64 @@ impl<'a> Reclaim<'a> {
 
     /// The front hand: parks up to a batch of victims and returns how many there were.
     fn park(&mut self) -> Result<u32, PagerError> {
-        let mut parked = 0;
-        let mut refused = Vec::new();
-        while parked + (refused.len() as u32) < self.hands.batch {
-            let victim = self
-                .shared
-                .policy
-                .lock()
-                .victim(&mut |frame| self.shared.references.test_and_clear(FrameIndex(frame)));
-            let Some(frame) = victim.map(FrameIndex) else { break };
-            match self.park_one(frame) {
-                Ok(()) => parked += 1,
+        let mut victims = self.choose();
+        victims.sort_unstable();
+        let (mut parked, mut rest) = (0, &victims[..]);
+        while let Some(&frame) = rest.first() {
+            let run = self.run_of(rest);
+            match self.park_run(&rest[..run]) {
+                Ok(taken) => {
+                    parked += taken;
+                    rest = &rest[taken as usize..];
+                }
                 // A device is writing to it. It cannot go now, and is asked again in its turn.
-                Err(Outcome::Busy | Outcome::Again) => refused.push(frame),
+                Err(Outcome::Busy | Outcome::Again) => {
+                    self.shared.counters.refused.add(1);
+                    self.shared.policy.lock().insert(frame.0);
+                    rest = &rest[1..];
+                }
                 Err(outcome) => return Err(PagerError::Refused { frame, outcome }),
             }
         }
-        self.shared.counters.refused.add(refused.len() as u64);
-        refused.into_iter().for_each(|frame| self.shared.policy.lock().insert(frame.0));
         Ok(parked)
     }
 
-    fn park_one(&mut self, frame: FrameIndex) -> Result<(), Outcome> {
-        let Self { shared, .. } = *self;
-        let berth = Berth(self.next);
-        let mut guard = shared.frames.lock(frame);
-        let (FrameState::Resident(slot), Some(page)) = (guard.state(), shared.ram.hva(frame)) else {
-            // The policy holds resident frames only, and only this thread takes one out.
-            return Err(Outcome::Missing);
-        };
-        shared.staging.park(&shared.uffd, page, berth)?;
-        shared.staging.set_slot(berth, slot);
-        guard.set(FrameState::Parked(berth));
-        shared.counters.parked.add(1);
-        self.parked.push_back((berth, frame));
-        self.next = (berth.0 + 1) % self.hands.berths();
-        Ok(())
+    fn choose(&self) -> Vec<FrameIndex> {
+        let mut policy = self.shared.policy.lock();
+        let mut victim =
+            || policy.victim(&mut |frame| self.shared.references.test_and_clear(FrameIndex(frame)));
+        (0..self.hands.batch).map_while(|_| victim()).map(FrameIndex).collect()
+    }
+
+    /// How many victims, from the first on, are neighbours in guest RAM and get neighbouring berths: these can
+    /// be moved in one go.
+    fn run_of(&self, victims: &[FrameIndex]) -> usize {
+        let berths = (self.hands.berths() - self.next) as usize;
+        let page = |frame| self.shared.ram.hva(frame).map(|page| page.0);
+        let next = |frame| page(frame).map(|page| page + PAGE_SIZE as u64);
+        let run = victims.windows(2).take_while(|pair| next(pair[0]) == page(pair[1])).count() + 1;
+        run.min(berths)
+    }
+
+    /// Parks some of a run, at least one, and returns how many. Only this thread ever locks more than one frame, so nobody
+    /// else's locks can close a circle; neighbours are in different shards, so neither can its own.
+    fn park_run(&mut self, run: &[FrameIndex]) -> Result<u32, Outcome> {
+        let shared = self.shared;
+        let mut guards: Vec<_> = run.iter().map(|&frame| shared.frames.lock(frame)).collect();
+        let first = Berth(self.next);
+        // The policy holds resident frames only, and only this thread takes one out.
+        let page = shared.ram.hva(run[0]).ok_or(Outcome::Missing)?;
+        let taken = shared.staging.park(&shared.uffd, page, first, run.len() as u32)?;
+        for (berth, (guard, &frame)) in
+            (first.0..).map(Berth).zip(guards.iter_mut().zip(run)).take(taken as usize)
+        {
+            shared.staging.set_slot(berth, guard.state().slot());
+            guard.set(FrameState::Parked(berth));
+            self.parked.push_back((berth, frame));
+        }
+        shared.counters.parked.add(taken.into());
+        self.next = (first.0 + taken) % self.hands.berths();
+        Ok(taken)
     }
 
     /// The back hand: takes the `count` oldest to the store, unless they were rescued. Returns how many frames

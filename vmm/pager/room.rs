@@ -47,11 +47,11 @@ impl Drop for Unit<'_> {
 }
 
 impl Room {
-    /// Room for `budget` frames.
-    pub fn new(budget: u32) -> Self {
+    /// Room for `budget` of the `frames` that guest RAM has.
+    pub fn new(budget: u32, frames: u32) -> Self {
         // A write of a batch takes about as long as a handful of faults. The least keeps a tiny budget moving, the
-        // most keeps a large one from idling.
-        let low = (budget / 64).clamp(4, 256);
+        // most keeps a large one from idling. Where everything fits, it never runs short.
+        let low = if budget < frames { (budget / 64).clamp(4, 256) } else { 0 };
         Self {
             budget,
             low,
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn units_run_out_at_the_budget_and_a_waiter_gets_the_next_that_comes_back() {
-        let room = Room::new(64);
+        let room = Room::new(64, 100);
         for _ in 0..64 {
             room.take().expect("within the budget").keep();
         }
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn stopping_ends_every_wait() {
-        let room = Room::new(8);
+        let room = Room::new(8, 100);
         (0..8).for_each(|_| room.take().expect("within the budget").keep());
         std::thread::scope(|scope| {
             let taker = scope.spawn(|| room.take().is_none());

@@ -97,20 +97,21 @@ impl Staging {
         self.start + u64::from(berth.0) * PAGE_SIZE as u64
     }
 
-    /// Takes the page at `page`, of a frame that is locked, to an empty berth.
-    pub fn park(&self, uffd: &Uffd, page: Hva, berth: Berth) -> Result<(), Outcome> {
+    /// Takes up to `pages` pages from `page` on, of frames that are locked, to empty berths from `berth` on. Returns how
+    /// many, at least one.
+    pub fn park(&self, uffd: &Uffd, page: Hva, berth: Berth, pages: u32) -> Result<u32, Outcome> {
         match self.eviction {
-            // SAFETY: the page is guest RAM's, to which nobody has references.
-            Eviction::Move => unsafe { uffd.take(self.at(berth), page) },
+            // SAFETY: the pages are guest RAM's, to which nobody has references.
+            Eviction::Move => unsafe { uffd.take(self.at(berth), page, pages) },
             Eviction::Copy => {
                 // From here on writes wait, and when they go on they find the page missing and fault again.
                 uffd.protect(page, true)?;
-                let copied = uffd.copy(self.at(berth), page);
-                if copied.is_err() {
+                if let Err(outcome) = uffd.copy(self.at(berth), page) {
                     uffd.protect(page, false)?;
-                    return copied;
+                    return Err(outcome);
                 }
-                Ok(self.advise(Range { start: page, bytes: PAGE_SIZE as u64 }, Advice::LinuxDontNeed)?)
+                self.advise(Range { start: page, bytes: PAGE_SIZE as u64 }, Advice::LinuxDontNeed)?;
+                Ok(1)
             }
         }
     }
@@ -119,7 +120,7 @@ impl Staging {
     pub fn unpark(&self, uffd: &Uffd, berth: Berth, page: Hva) -> Result<(), Outcome> {
         match self.eviction {
             // SAFETY: the frame is `Parked`, and references into the staging area are to `Writing` frames' pages.
-            Eviction::Move => unsafe { uffd.take(page, self.at(berth)) },
+            Eviction::Move => unsafe { uffd.take(page, self.at(berth), 1).map(|_| ()) },
             Eviction::Copy => {
                 uffd.copy(page, self.at(berth))?;
                 Ok(self.clear(berth, 1)?)

@@ -134,22 +134,31 @@ impl Uffd {
 
     /// Makes the missing page at `to` a copy of the page at `from`, and wakes who waits for it.
     pub fn copy(&self, to: Hva, from: Hva) -> Result<(), Outcome> {
-        retry(|| {
-            let mut copy = Transfer { to, from, bytes: PAGE_SIZE as u64, mode: 0, done: 0 };
-            self.ioctl(UFFDIO_COPY, &mut copy)
-        })
+        self.transfer(UFFDIO_COPY, to, from, 1).map(|_| ())
     }
 
-    /// Moves the page at `from` to `to`, where none is, and wakes who waits for it there. Atomic: a
-    /// thread that writes to the page has either written before the move or faults after it.
+    /// Moves up to `pages` pages from `from` to `to`, where none are, and wakes who waits for them there. Each move is
+    /// atomic: a thread that writes to the page has either written before or faults after. Returns how many
+    /// were moved, at least one; the answer about the next one comes when it is the first. Neighbours in one go
+    /// share the TLB shootdown (Linux 6.18 and newer): 0.1 us a page, where single ones cost up to 2.5.
     ///
     /// # Safety
-    /// Nobody has a reference to the page at `from`.
-    pub unsafe fn take(&self, to: Hva, from: Hva) -> Result<(), Outcome> {
+    /// Nobody has a reference to the pages at `from`.
+    pub unsafe fn take(&self, to: Hva, from: Hva, pages: u32) -> Result<u32, Outcome> {
+        self.transfer(UFFDIO_MOVE, to, from, pages)
+    }
+
+    fn transfer(&self, request: libc::c_ulong, to: Hva, from: Hva, pages: u32) -> Result<u32, Outcome> {
+        let bytes = u64::from(pages) * PAGE_SIZE as u64;
+        let mut done = 0;
         retry(|| {
-            let mut transfer = Transfer { to, from, bytes: PAGE_SIZE as u64, mode: 0, done: 0 };
-            self.ioctl(UFFDIO_MOVE, &mut transfer)
-        })
+            let mut transfer = Transfer { to, from, bytes, mode: 0, done: 0 };
+            let result = self.ioctl(request, &mut transfer);
+            // EAGAIN with a count is a success that was cut short.
+            done = u64::try_from(transfer.done).unwrap_or(0) / PAGE_SIZE as u64;
+            if done > 0 { Ok(()) } else { result }
+        })?;
+        Ok(done as u32)
     }
 
     /// Has writes to a page wait, or lets them go on.

@@ -1,6 +1,7 @@
 //! What a run prints: tables and JSON.
 
 mod level;
+mod replay;
 mod table;
 mod units;
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 use crate::machine::{Config, End, Guest, Run};
 use crate::pager::HostStats;
 pub use level::{Level, Percentiles, SourceCount};
+pub use replay::{Outcome, ReplayReport, Row};
 pub use table::table;
 pub use units::{Count, Nanos, Pages};
 

@@ -5,23 +5,22 @@
 //! block with its slot's number, and its digest is kept: every read is checked against it, and a page whose
 //! fingerprint is still the slot's need not be written again.
 //!
-//! Locks: the slot table's, and under it that of the pages in memory; tens of nanoseconds, never across I/O. A read holds a reference of
-//! its own while it lasts, so that the block cannot be given away under it.
+//! Locks: the slot table's, and under it that of the pages in memory; tens of nanoseconds, never across I/O.
+//! A read holds a reference of its own while it lasts, so that the block cannot be given away under it.
 
+mod blocks;
 mod error;
 mod file;
 mod fingerprint;
 mod spec;
 mod table;
 
-use std::io::IoSlice;
-use std::sync::Arc;
-
 use abi::addr::PAGE_SIZE;
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::measure::Counter;
+use blocks::{Blocks, MemoryBlocks};
 pub use error::StoreError;
 use file::BlockFile;
 pub use fingerprint::Fingerprint;
@@ -75,15 +74,6 @@ pub struct Store {
     writes: Counter,
 }
 
-/// Where pages that are not same-filled go.
-#[derive(Debug)]
-enum Blocks {
-    /// To this process's memory. A reader takes its own reference, so that it copies without the lock.
-    Memory(Mutex<Vec<Option<Arc<[u8; PAGE_SIZE]>>>>),
-    /// To a file that has no name.
-    File(BlockFile),
-}
-
 /// What a store holds and did, at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoreStats {
@@ -116,7 +106,7 @@ impl Store {
     pub fn open(spec: &StoreSpec, capacity: u32) -> Result<Self, StoreError> {
         let capacity = capacity.min(MAX_SLOTS);
         let blocks = match spec {
-            StoreSpec::Memory => Blocks::Memory(Mutex::default()),
+            StoreSpec::Memory => Blocks::Memory(MemoryBlocks::default()),
             StoreSpec::Temporary => Blocks::File(BlockFile::create(&spec::temporary_directory(), capacity)?),
             StoreSpec::At(path) => Blocks::File(BlockFile::create(path, capacity)?),
         };
@@ -152,52 +142,20 @@ impl Store {
     pub fn put_batch(&self, pages: &[(&PageBytes, Fingerprint)]) -> Result<Vec<Slot>, StoreError> {
         let slots = self.table.lock().allocate(pages.iter().map(|&(_, fingerprint)| fingerprint))?;
         self.write(pages, &slots).inspect_err(|_| {
-            let mut table = self.table.lock();
-            slots.iter().for_each(|&slot| {
-                let _ = table.release(slot);
-            });
+            slots.iter().for_each(|&slot| self.release(slot));
         })?;
         Ok(slots)
     }
 
     fn write(&self, pages: &[(&PageBytes, Fingerprint)], slots: &[Slot]) -> Result<(), StoreError> {
-        match &self.blocks {
-            Blocks::Memory(blocks) => {
-                for ((page, fingerprint), slot) in pages.iter().zip(slots) {
-                    if !fingerprint.is_same_filled() {
-                        let copy = Arc::new(page.0);
-                        let mut blocks = blocks.lock();
-                        if blocks.len() <= slot.0 as usize {
-                            blocks.resize(slot.0 as usize + 1, None);
-                        }
-                        blocks[slot.0 as usize] = Some(copy);
-                        self.writes.add(1);
-                    }
-                }
-                Ok(())
-            }
-            Blocks::File(file) => {
-                let mut run: Vec<IoSlice<'_>> = Vec::with_capacity(pages.len());
-                let mut first = 0;
-                for ((page, fingerprint), slot) in pages.iter().zip(slots) {
-                    if fingerprint.is_same_filled() {
-                        continue;
-                    }
-                    if slot.0 != first + run.len() as u32 {
-                        self.write_run(file, first, &mut run)?;
-                        first = slot.0;
-                    }
-                    run.push(IoSlice::new(&page.0));
-                }
-                self.write_run(file, first, &mut run)
-            }
-        }
-    }
-
-    fn write_run(&self, file: &BlockFile, first: u32, run: &mut Vec<IoSlice<'_>>) -> Result<(), StoreError> {
-        file.write(first, run).map_err(StoreError::Write)?;
-        self.writes.add(run.len() as u64);
-        run.clear();
+        let blocks: Vec<_> = pages
+            .iter()
+            .zip(slots)
+            .filter(|((_, fingerprint), _)| !fingerprint.is_same_filled())
+            .map(|(&(page, _), &slot)| (slot, page))
+            .collect();
+        self.blocks.write(&blocks).map_err(StoreError::Write)?;
+        self.writes.add(blocks.len() as u64);
         Ok(())
     }
 
@@ -212,23 +170,13 @@ impl Store {
         read
     }
 
-    fn read(&self, slot: Slot, fingerprint: Fingerprint, page: &mut PageBytes) -> Result<Origin, StoreError> {
-        if fingerprint.fill(page) {
+    fn read(&self, slot: Slot, expected: Fingerprint, page: &mut PageBytes) -> Result<Origin, StoreError> {
+        if expected.fill(page) {
             return Ok(Origin::SameFilled);
         }
         self.reads.add(1);
-        let origin = match &self.blocks {
-            Blocks::Memory(blocks) => {
-                let block = blocks.lock().get(slot.0 as usize).cloned().flatten();
-                page.0 = *block.ok_or(StoreError::Corrupt(slot))?;
-                Origin::Memory
-            }
-            Blocks::File(file) => {
-                file.read(slot.0, page).map_err(|reason| StoreError::Read { slot, reason })?;
-                Origin::File
-            }
-        };
-        if self.fingerprint(page) != fingerprint {
+        let origin = self.blocks.read(slot, page).map_err(|reason| StoreError::Read { slot, reason })?;
+        if self.fingerprint(page) != expected {
             return Err(StoreError::Corrupt(slot));
         }
         Ok(origin)
@@ -250,27 +198,20 @@ impl Store {
 
     /// Gives back a reference; with the last one the slot is free. Does nothing to a slot that is not in use.
     pub fn release(&self, slot: Slot) {
-        // The page leaves before the table is unlocked, so before anyone can be given the slot.
         let mut table = self.table.lock();
-        let freed = table.release(slot);
-        if let (Some(_), Blocks::Memory(blocks)) = (freed, &self.blocks) {
-            let page = blocks.lock().get_mut(slot.0 as usize).and_then(Option::take);
-            drop(table);
-            drop(page);
+        if table.release(slot) {
+            // Before the table is unlocked, so before anyone can be given the slot.
+            self.blocks.forget(slot);
         }
     }
 
     /// What the store holds now.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        let (kind, direct) = match &self.blocks {
-            Blocks::Memory(_) => ("memory", false),
-            Blocks::File(file) => ("file", file.is_direct()),
-        };
         let usage = self.table.lock().usage();
         StoreStats {
-            kind,
-            direct,
+            kind: self.blocks.kind(),
+            direct: self.blocks.is_direct(),
             capacity: usage.capacity,
             slots_used: usage.used,
             slots_peak: usage.peak,

@@ -91,18 +91,18 @@ impl SlotTable {
         Ok(entry.fingerprint)
     }
 
-    /// Takes a reference away; returns the content if that was the last one.
-    pub(super) fn release(&mut self, slot: Slot) -> Option<Fingerprint> {
-        let entry = self.entry(slot)?;
+    /// Takes a reference away. Whether that was the last one: the slot is free then.
+    pub(super) fn release(&mut self, slot: Slot) -> bool {
+        let Some(entry) = self.entry(slot) else { return false };
         entry.references -= 1;
         if entry.references > 0 {
-            return None;
+            return false;
         }
         let freed = std::mem::replace(entry, FREE).fingerprint;
         self.in_use[slot.0 as usize / 64] &= !(1 << (slot.0 % 64));
         self.usage.used -= 1;
         self.usage.same_filled -= u32::from(freed.is_same_filled());
-        Some(freed)
+        true
     }
 
     pub(super) fn fingerprint_of(&self, slot: Slot) -> Option<Fingerprint> {

@@ -1,6 +1,7 @@
 //! The store against a plain map, and against files that fail.
 
 use std::collections::HashMap;
+use std::io::IoSlice;
 use std::path::Path;
 
 use proptest::prelude::*;

@@ -1,9 +1,9 @@
 //! First in, first out: the page that came in longest ago goes, however much it is used.
 
-use super::Policy;
-use super::ring::{Node, Ring};
+use super::{Pages, Policy};
+use crate::ring::{Node, Ring};
 
-/// The queue, oldest page first.
+/// The queue, oldest page first. 8 bytes a frame.
 #[derive(Debug)]
 pub struct Fifo {
     queue: Ring,
@@ -19,20 +19,19 @@ impl Fifo {
 
 impl Policy for Fifo {
     fn insert(&mut self, frame: u32) {
-        self.queue.insert_before(Node::SENTINEL, Node::of(frame));
+        self.queue.insert_before(Node::SENTINEL, self.queue.node(frame));
     }
 
     fn remove(&mut self, frame: u32) {
-        let node = Node::of(frame);
+        let node = self.queue.node(frame);
         if self.queue.contains(node) {
             self.queue.remove(node);
         }
     }
 
-    fn victim(&mut self, _referenced: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
-        let oldest = self.queue.next(Node::SENTINEL);
-        let frame = oldest.frame()?;
-        self.queue.remove(oldest);
+    fn victim(&mut self, _pages: &mut dyn Pages) -> Option<u32> {
+        let frame = self.queue.next_frame(Node::SENTINEL)?;
+        self.queue.remove(self.queue.node(frame));
         Some(frame)
     }
 }

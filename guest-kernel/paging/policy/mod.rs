@@ -1,140 +1,83 @@
 //! Page replacement: which frame gives up its page.
 //!
 //! A policy sees frames as dense indices (`u32`) and knows nothing of what they hold. Its owner tells it
-//! when a frame starts and ceases to hold an evictable page, and answers whether a frame was referenced.
+//! when a frame starts and ceases to hold an evictable page, and answers what became of a page through [`Pages`].
 //!
-//! Costs: 8 bytes a frame, no allocation after creation, insert and remove in a few dozen instructions.
+//! Costs: 8 to 29 bytes a frame, stated by each policy; no allocation after creation; an operation takes a few dozen
+//! instructions, and `victim` as much for each page that it passes over. docs/replacement.md compares them.
 
+mod aging;
+mod any;
 mod clock;
 mod fifo;
-mod ring;
+mod ghost;
+mod hand;
+mod kind;
+mod s3fifo;
+mod sieve;
+mod wsclock;
 
-use core::fmt;
-use core::str::FromStr;
-
+pub use aging::Aging;
+pub use any::AnyPolicy;
 pub use clock::Clock;
 pub use fifo::Fifo;
+pub use kind::{PolicyKind, UnknownPolicy};
+pub use s3fifo::S3Fifo;
+pub use sieve::Sieve;
+pub use wsclock::WsClock;
+
+/// The most frames that a policy asks about in a [`Policy::tick`]. As many ticks as this goes into all frames look at
+/// each of them once.
+pub const FRAMES_A_TICK: u32 = 64;
+
+/// What tells pages apart over time: the same key, the same page. An owner makes it of what names a page while it
+/// is out of RAM, too: address space and virtual page, file and offset, or guest frame number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct PageKey(pub u64);
+
+/// What a policy asks of the pages in frames that it holds.
+pub trait Pages {
+    /// Whether the page was used since this was last asked, or else since it came in; forgets the use (it tests and
+    /// clears the accessed bit). Whether the access that brought it in counts: see [`PolicyKind::counts_arrival`].
+    fn referenced(&mut self, frame: u32) -> bool;
+
+    /// Whether the page would have to be written if it went now. The policy asks it of a page that it would evict
+    /// if it were clean, so an owner that can begins to write it.
+    fn is_dirty(&mut self, _frame: u32) -> bool {
+        false
+    }
+}
+
+/// An owner that knows of references only.
+impl<Referenced: FnMut(u32) -> bool> Pages for Referenced {
+    fn referenced(&mut self, frame: u32) -> bool {
+        self(frame)
+    }
+}
 
 /// A replacement policy.
 pub trait Policy {
     /// The frame now holds a page that may be evicted. It must not be in the policy already.
     fn insert(&mut self, frame: u32);
 
+    /// The same for a page that was just brought in, for policies that know a page again which they evicted lately.
+    fn insert_page(&mut self, frame: u32, _page: PageKey) {
+        self.insert(frame);
+    }
+
     /// The frame no longer holds an evictable page. Does nothing if it is not in the policy.
     fn remove(&mut self, frame: u32);
 
     /// Chooses a victim and takes it out of the policy; `None` when there is none.
-    ///
-    /// `referenced` answers whether a frame's page was used since it was last asked, and forgets
-    /// the use (it tests and clears the accessed bit).
-    fn victim(&mut self, referenced: &mut dyn FnMut(u32) -> bool) -> Option<u32>;
+    fn victim(&mut self, pages: &mut dyn Pages) -> Option<u32>;
+
+    /// Virtual time passes: the time in which pages are used, not that of the clock on the wall. The owner calls it at
+    /// an even rate while programs run, such as from the timer interrupt. Asks about [`FRAMES_A_TICK`] frames at most.
+    fn tick(&mut self, _pages: &mut dyn Pages) {}
 }
 
-/// The name of a policy, as a user chooses it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PolicyKind {
-    /// [`Fifo`].
-    Fifo,
-    /// [`Clock`].
-    Clock,
-}
-
-/// A text that names no policy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UnknownPolicy;
-
-impl PolicyKind {
-    /// Every policy.
-    pub const ALL: [Self; 2] = [Self::Fifo, Self::Clock];
-    /// The name of each of [`PolicyKind::ALL`].
-    pub const NAMES: [&str; 2] = [Self::Fifo.name(), Self::Clock.name()];
-
-    /// What a user calls it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fifo => "fifo",
-            Self::Clock => "clock",
-        }
-    }
-}
-
-impl FromStr for PolicyKind {
-    type Err = UnknownPolicy;
-
-    fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(UnknownPolicy)
-    }
-}
-
-impl fmt::Display for PolicyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl fmt::Display for UnknownPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such replacement policy: choose one of")?;
-        for (index, name) in PolicyKind::NAMES.iter().enumerate() {
-            write!(f, "{}{name}", if index == 0 { " " } else { ", " })?;
-        }
-        Ok(())
-    }
-}
-
-impl core::error::Error for UnknownPolicy {}
-
-/// Whichever policy was chosen. An enum, not a trait object: the call is direct, and there is no vtable.
-#[derive(Debug)]
-#[allow(missing_docs)]
-pub enum AnyPolicy {
-    Fifo(Fifo),
-    Clock(Clock),
-}
-
-impl AnyPolicy {
-    /// A policy for frames 0 to `frames` - 1, none of which it holds yet.
-    #[must_use]
-    pub fn new(kind: PolicyKind, frames: u32) -> Self {
-        match kind {
-            PolicyKind::Fifo => Self::Fifo(Fifo::new(frames)),
-            PolicyKind::Clock => Self::Clock(Clock::new(frames)),
-        }
-    }
-
-    /// Which one it is.
-    #[must_use]
-    pub const fn kind(&self) -> PolicyKind {
-        match self {
-            Self::Fifo(_) => PolicyKind::Fifo,
-            Self::Clock(_) => PolicyKind::Clock,
-        }
-    }
-}
-
-impl Policy for AnyPolicy {
-    fn insert(&mut self, frame: u32) {
-        match self {
-            Self::Fifo(policy) => policy.insert(frame),
-            Self::Clock(policy) => policy.insert(frame),
-        }
-    }
-
-    fn remove(&mut self, frame: u32) {
-        match self {
-            Self::Fifo(policy) => policy.remove(frame),
-            Self::Clock(policy) => policy.remove(frame),
-        }
-    }
-
-    fn victim(&mut self, referenced: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
-        match self {
-            Self::Fifo(policy) => policy.victim(referenced),
-            Self::Clock(policy) => policy.victim(referenced),
-        }
-    }
-}
-
+#[cfg(test)]
+mod models;
 #[cfg(test)]
 mod tests;

@@ -1,48 +1,9 @@
-//! The policies against the textbook's figures, and against models that are too simple to be wrong.
-
-use std::collections::VecDeque;
+//! Each policy against a model that is too simple to be wrong.
 
 use proptest::prelude::*;
 
-use super::{AnyPolicy, Policy, PolicyKind};
-
-/// Faults of a reference string with a number of frames, by page: one policy index a page.
-fn faults(kind: PolicyKind, frames: usize, string: &[u32]) -> usize {
-    let mut policy = AnyPolicy::new(kind, 10);
-    let mut referenced = [false; 10];
-    let mut resident = Vec::new();
-    let mut faults = 0;
-    for &page in string {
-        if !resident.contains(&page) {
-            faults += 1;
-            if resident.len() == frames {
-                let victim = policy
-                    .victim(&mut |page| std::mem::take(&mut referenced[page as usize]))
-                    .expect("a page is resident");
-                resident.retain(|&page| page != victim);
-            }
-            resident.push(page);
-            policy.insert(page);
-        }
-        referenced[page as usize] = true;
-    }
-    faults
-}
-
-const BELADY: [u32; 12] = [1, 2, 3, 4, 1, 2, 5, 1, 2, 3, 4, 5];
-const TEXTBOOK: [u32; 20] = [7, 0, 1, 2, 0, 3, 0, 4, 2, 3, 0, 3, 2, 1, 2, 0, 1, 7, 0, 1];
-
-#[test]
-fn fifo_shows_beladys_anomaly() {
-    assert_eq!(faults(PolicyKind::Fifo, 3, &BELADY), 9);
-    assert_eq!(faults(PolicyKind::Fifo, 4, &BELADY), 10);
-}
-
-#[test]
-fn faults_on_the_textbook_string_are_the_textbooks() {
-    assert_eq!(faults(PolicyKind::Fifo, 3, &TEXTBOOK), 15);
-    assert_eq!(faults(PolicyKind::Clock, 3, &TEXTBOOK), 14);
-}
+use super::models::model;
+use super::{AnyPolicy, PageKey, Pages, Policy, PolicyKind};
 
 #[test]
 fn a_name_leads_to_its_policy_and_anything_else_to_the_list_of_names() {
@@ -51,88 +12,165 @@ fn a_name_leads_to_its_policy_and_anything_else_to_the_list_of_names() {
         assert_eq!(AnyPolicy::new(kind, 1).kind(), kind);
     }
     let error = "lifo".parse::<PolicyKind>().expect_err("no policy has this name");
-    assert_eq!(error.to_string(), "no such replacement policy: choose one of fifo, clock");
+    assert_eq!(
+        error.to_string(),
+        "no such replacement policy: choose one of fifo, clock, aging, sieve, s3fifo, wsclock"
+    );
 }
 
 #[test]
-fn clock_finds_a_victim_although_every_page_stays_referenced() {
-    let mut clock = AnyPolicy::new(PolicyKind::Clock, 4);
-    (0..4).for_each(|frame| clock.insert(frame));
-    let mut asked = 0;
-    let victim = clock.victim(&mut |_| {
-        asked += 1;
-        true
-    });
-    assert_eq!((victim, asked), (Some(0), 4), "each is asked once");
-}
-
-/// A queue from the hand on. It does what its policy does, in the plainest way.
-struct Model {
-    kind: PolicyKind,
-    queue: VecDeque<u32>,
-}
-
-impl Model {
-    fn victim(&mut self, referenced: &mut dyn FnMut(u32) -> bool) -> Option<u32> {
-        if self.kind == PolicyKind::Clock {
-            for _ in 0..self.queue.len() {
-                let frame = *self.queue.front()?;
-                if !referenced(frame) {
-                    break;
-                }
-                self.queue.rotate_left(1);
-            }
-        }
-        self.queue.pop_front()
+fn a_victim_is_found_although_every_page_stays_referenced() {
+    for kind in PolicyKind::ALL {
+        let mut policy = AnyPolicy::new(kind, 4);
+        (0..4).for_each(|frame| policy.insert(frame));
+        let mut asked = 0;
+        let victim = policy.victim(&mut |_: u32| {
+            asked += 1;
+            true
+        });
+        assert_eq!((victim, asked), (Some(0), if kind.asks_for_references() { 4 } else { 0 }), "{kind}");
     }
 }
 
-const FRAMES: u32 = 12;
+#[test]
+fn a_policy_gives_each_frame_back_once() {
+    for kind in PolicyKind::ALL {
+        let mut policy = AnyPolicy::new(kind, 100);
+        (0..100).for_each(|frame| policy.insert(frame));
+        policy.remove(50);
+        policy.remove(50);
+        let mut victims: Vec<_> =
+            std::iter::from_fn(|| policy.victim(&mut |frame: u32| frame.is_multiple_of(3))).collect();
+        victims.sort_unstable();
+        assert_eq!(victims, (0..100).filter(|&frame| frame != 50).collect::<Vec<_>>(), "{kind}");
+    }
+}
+
+#[test]
+fn wsclock_takes_an_old_clean_page_before_an_old_dirty_one() {
+    let mut wsclock = AnyPolicy::new(PolicyKind::WsClock, 4);
+    let mut owner = Owner::new(4);
+    owner.dirty[..2].fill(true);
+    (0..4).for_each(|frame| wsclock.insert(frame));
+    (0..33).for_each(|_| wsclock.tick(&mut owner));
+    owner.used[2] = true;
+    assert_eq!(wsclock.victim(&mut owner), Some(3));
+    assert_eq!(owner.dirty, [false; 4], "and the dirty ones are being written");
+    assert_eq!(wsclock.victim(&mut owner), Some(0));
+}
+
+#[test]
+fn s3fifo_knows_a_page_again_that_it_evicted_lately() {
+    let mut s3fifo = AnyPolicy::new(PolicyKind::S3Fifo, 10);
+    (0..10).for_each(|frame| s3fifo.insert_page(frame, PageKey(u64::from(frame))));
+    let unused = &mut |_: u32| false;
+    assert_eq!(s3fifo.victim(unused), Some(0));
+    s3fifo.insert_page(0, PageKey(0));
+    // In the main queue now: all others go before it.
+    let victims: Vec<_> = std::iter::from_fn(|| s3fifo.victim(unused)).collect();
+    assert_eq!(victims, [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]);
+}
+
+/// Accessed and dirty bits.
+#[derive(Clone, PartialEq, Debug)]
+struct Owner {
+    used: Vec<bool>,
+    dirty: Vec<bool>,
+}
+
+impl Owner {
+    fn new(frames: usize) -> Self {
+        Self { used: vec![false; frames], dirty: vec![false; frames] }
+    }
+}
+
+impl Pages for Owner {
+    fn referenced(&mut self, frame: u32) -> bool {
+        std::mem::take(&mut self.used[frame as usize])
+    }
+
+    fn is_dirty(&mut self, frame: u32) -> bool {
+        std::mem::take(&mut self.dirty[frame as usize])
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Step {
     Insert(u32),
+    InsertPage(u32, u64),
     Remove(u32),
-    Touch(u32),
+    Use(u32),
+    Write(u32),
     Victim,
+    Tick,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step(frames: u32) -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (0..FRAMES).prop_map(Step::Insert),
-        1 => (0..FRAMES).prop_map(Step::Remove),
-        3 => (0..FRAMES).prop_map(Step::Touch),
-        2 => Just(Step::Victim),
+        2 => (0..frames).prop_map(Step::Insert),
+        4 => (0..frames, 0..30_u64).prop_map(|(frame, page)| Step::InsertPage(frame, page)),
+        1 => (0..frames).prop_map(Step::Remove),
+        5 => (0..frames).prop_map(Step::Use),
+        1 => (0..frames).prop_map(Step::Write),
+        4 => Just(Step::Victim),
+        3 => Just(Step::Tick),
     ]
+}
+
+/// Few frames, of which some are held, or so many that a tick does not look at all of them.
+fn history() -> impl Strategy<Value = (u32, Vec<Step>)> {
+    prop_oneof![Just(12_u32), Just(150)]
+        .prop_flat_map(|frames| (Just(frames), prop::collection::vec(step(frames), 0..300)))
 }
 
 proptest! {
     #[test]
-    fn a_policy_does_what_its_model_does(
-        kind in prop_oneof![Just(PolicyKind::Fifo), Just(PolicyKind::Clock)],
-        steps in prop::collection::vec(step(), 0..200),
-    ) {
-        let mut policy = AnyPolicy::new(kind, FRAMES);
-        let mut model = Model { kind, queue: VecDeque::new() };
-        let mut used = [false; FRAMES as usize];
-        for step in steps {
-            match step {
-                Step::Insert(frame) if !model.queue.contains(&frame) => {
-                    policy.insert(frame);
-                    model.queue.push_back(frame);
-                }
-                Step::Insert(_) => {}
-                Step::Remove(frame) => {
-                    policy.remove(frame);
-                    model.queue.retain(|&other| other != frame);
-                }
-                Step::Touch(frame) => used[frame as usize] = true,
-                Step::Victim => {
-                    let mut used_for_model = used;
-                    let expected = model.victim(&mut |frame| std::mem::take(&mut used_for_model[frame as usize]));
-                    let actual = policy.victim(&mut |frame| std::mem::take(&mut used[frame as usize]));
-                    prop_assert_eq!(actual, expected);
-                    prop_assert_eq!(used, used_for_model, "the same pages were asked");
+    fn a_policy_does_what_its_model_does((frames, steps) in history()) {
+        for kind in PolicyKind::ALL {
+            let mut policy = AnyPolicy::new(kind, frames);
+            let mut model = model(kind, frames);
+            let mut owner = Owner::new(frames as usize);
+            let mut held = vec![false; frames as usize];
+            if frames > 12 {
+                held.fill(true);
+                (0..frames).for_each(|frame| {
+                    policy.insert_page(frame, PageKey(1000 + u64::from(frame)));
+                    model.insert_page(frame, PageKey(1000 + u64::from(frame)));
+                });
+            }
+            for step in &steps {
+                match *step {
+                    Step::Insert(frame) | Step::InsertPage(frame, _) if held[frame as usize] => {}
+                    Step::Insert(frame) => {
+                        policy.insert(frame);
+                        model.insert(frame);
+                        held[frame as usize] = true;
+                    }
+                    Step::InsertPage(frame, page) => {
+                        policy.insert_page(frame, PageKey(page));
+                        model.insert_page(frame, PageKey(page));
+                        held[frame as usize] = true;
+                    }
+                    Step::Remove(frame) => {
+                        policy.remove(frame);
+                        model.remove(frame);
+                        held[frame as usize] = false;
+                    }
+                    Step::Use(frame) => owner.used[frame as usize] = true,
+                    Step::Write(frame) => owner.dirty[frame as usize] = true,
+                    Step::Victim => {
+                        let mut models_owner = owner.clone();
+                        let expected = model.victim(&mut models_owner);
+                        prop_assert_eq!(policy.victim(&mut owner), expected, "{}", kind);
+                        prop_assert_eq!(&owner, &models_owner, "{} asked of the same pages", kind);
+                        expected.into_iter().for_each(|frame| held[frame as usize] = false);
+                    }
+                    Step::Tick => {
+                        let mut models_owner = owner.clone();
+                        model.tick(&mut models_owner);
+                        policy.tick(&mut owner);
+                        prop_assert_eq!(&owner, &models_owner, "{} asked of the same pages", kind);
+                    }
                 }
             }
         }
