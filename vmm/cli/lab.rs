@@ -8,6 +8,9 @@ use std::time::Duration;
 use crate::lab::{self, Counts, HugePages, Job, Machine, Vendor};
 use crate::memory::Size;
 
+/// The most that Bochs gives a machine.
+const INTEL_MEMORY: Size = Size::mib(2048);
+
 /// Work on a software-emulated host whose CPU has nested paging; /dev/kvm is not needed
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -72,9 +75,9 @@ struct MachineArgs {
     /// CPU of the emulated host: amd (QEMU, NPT) or intel (Bochs, EPT; much slower, no standard input)
     #[arg(long, value_name = "amd|intel", default_value = "amd")]
     cpu: Cpu,
-    /// RAM of the emulated host
-    #[arg(long, value_name = "SIZE", default_value = "4G")]
-    memory: Size,
+    /// RAM of the emulated host [default: amd 4G, intel 2G, which is the most it takes]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
     /// How many CPUs it has [default: amd 2, intel 1, which is its only choice]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     smp: Option<u8>,
@@ -120,11 +123,15 @@ impl MachineArgs {
             Cpu::Intel if self.smp.is_some_and(|cpus| cpus > 1) => {
                 return Err("--cpu intel has one CPU; leave --smp out".into());
             }
+            Cpu::Intel if self.memory.is_some_and(|memory| memory > INTEL_MEMORY) => {
+                return Err(format!("--cpu intel takes --memory {INTEL_MEMORY} at most").into());
+            }
             Cpu::Amd => (Vendor::Amd, self.npt, self.smp.unwrap_or(2)),
             Cpu::Intel => (Vendor::Intel, self.ept, 1),
         };
+        let memory = if vendor == Vendor::Intel { INTEL_MEMORY } else { Machine::default().memory };
         Ok(Machine {
-            memory: self.memory,
+            memory: self.memory.unwrap_or(memory),
             vendor,
             cpus,
             nested_paging: nested_paging != Some(Switch::Off),

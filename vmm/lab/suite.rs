@@ -112,11 +112,13 @@ fn parse(messages: &str) -> Built {
     let mut built = Built::default();
     for message in messages.lines().filter_map(|line| serde_json::from_str(line).ok()) {
         match message {
-            Message::CompilerArtifact { target, profile, executable: Some(program) } => match profile.test {
-                true if target.name == LEFT_OUT => {}
-                true => built.tests.push(program),
-                false => built.commands.push(program),
-            },
+            Message::CompilerArtifact { target, profile, executable: Some(program) } => {
+                if !profile.test {
+                    built.commands.push(program);
+                } else if target.name != LEFT_OUT {
+                    built.tests.push(program);
+                }
+            }
             Message::BuildScriptExecuted { env } => {
                 let values = env.into_iter().map(|(_, value)| PathBuf::from(value));
                 built.made.extend(values.filter(|value| value.is_absolute() && value.is_file()));
