@@ -1,5 +1,6 @@
 //! A run: starts a machine, watches it until it ends, and says how it went.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -15,6 +16,7 @@ use vm_memory::{ByteValued, Bytes, GuestAddress};
 use super::assemble::{Machine, MachineError};
 use super::config::Config;
 use super::vcpu::{Crash, Stop, VcpuThread};
+use super::vm::statistics;
 use crate::devices::Ending;
 use crate::memory::GuestRam;
 use crate::pager::{HostStats, Pager, PagerError};
@@ -56,6 +58,8 @@ pub struct Run {
     pub end: End,
     /// The last reading.
     pub reading: Reading,
+    /// What KVM counted, by its own names; empty where it does not say.
+    pub kvm: BTreeMap<String, u64>,
 }
 
 /// What the watching thread waits for.
@@ -109,14 +113,15 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
     };
     let reading = watch.read();
     signals.close();
+    let mut kvm = vm.statistics();
     if stopped {
-        vcpu.join();
+        kvm.extend(vcpu.join().map(|vcpu| statistics(&vcpu)).unwrap_or_default());
     } else {
         // It is inside a write that nobody reads. The process ends soon, and the thread with it; until then
         // nothing that it uses may go away.
         std::mem::forget((vm, pager, input));
     }
-    Ok(Run { end, reading })
+    Ok(Run { end, reading, kvm })
 }
 
 /// How watching ended.

@@ -179,11 +179,9 @@ impl VcpuThread {
         }
     }
 
-    /// Waits until the thread has ended.
-    pub fn join(self) {
-        if self.thread.join().is_err() {
-            log::error!("the vCPU's thread panicked");
-        }
+    /// Waits until the thread has ended and returns the vCPU; `None` if the thread panicked.
+    pub fn join(self) -> Option<VcpuFd> {
+        self.thread.join().inspect_err(|_| log::error!("the vCPU's thread panicked")).ok()
     }
 }
 

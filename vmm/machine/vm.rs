@@ -1,11 +1,15 @@
 //! A virtual machine of KVM: its RAM, its interrupt controllers, its vCPU.
 
+use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
+
 use abi::addr::Gpa;
 use kvm_bindings::{CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use thiserror::Error;
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::measure::KvmStats;
 use crate::memory::GuestRam;
 
 /// KVM keeps three pages for its own use here (KVM_SET_TSS_ADDR): below 4 GiB, clear of RAM and devices.
@@ -116,6 +120,12 @@ impl Vm {
         Ok(vcpu)
     }
 
+    /// What KVM has counted about the VM.
+    #[must_use]
+    pub fn statistics(&self) -> BTreeMap<String, u64> {
+        statistics(&self.fd)
+    }
+
     /// Makes a write to `event` an interrupt on line `gsi`.
     ///
     /// # Errors
@@ -131,6 +141,12 @@ impl Vm {
 /// What is missing.
 pub fn check_kvm() -> Result<(), VmError> {
     open().map(drop)
+}
+
+/// What KVM has counted about a VM or a vCPU; nothing where it does not say (before Linux 5.14).
+pub fn statistics(descriptor: &impl AsRawFd) -> BTreeMap<String, u64> {
+    let read = KvmStats::open(descriptor).and_then(|stats| stats.read());
+    read.inspect_err(|error| log::warn!("KVM gives no statistics: {error}")).unwrap_or_default()
 }
 
 fn open() -> Result<Kvm, VmError> {

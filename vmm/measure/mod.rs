@@ -1,8 +1,10 @@
 //! Counters, histograms and traces, below everything that counts.
 
 mod counter;
+mod kvm_stats;
 mod latency;
 pub mod trace;
 
 pub use counter::Counter;
+pub use kvm_stats::KvmStats;
 pub use latency::{Latency, LatencySummary};

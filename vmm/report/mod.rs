@@ -5,6 +5,7 @@ mod replay;
 mod table;
 mod units;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -46,6 +47,8 @@ pub struct Report {
     pub host: Option<Level>,
     /// The host pager's own counters.
     pub host_detail: Option<HostStats>,
+    /// What KVM counted, by its own names.
+    pub kvm: BTreeMap<String, u64>,
 }
 
 impl Report {
@@ -70,6 +73,7 @@ impl Report {
             guest: None,
             host: None,
             host_detail: None,
+            kvm: BTreeMap::new(),
         }
     }
 
@@ -81,6 +85,7 @@ impl Report {
         self.guest = reading.guest.as_deref().map(|stats| Level::of_guest(stats, reading.tsc_khz));
         self.host = reading.host.as_ref().map(Level::of_host);
         self.host_detail.clone_from(&reading.host);
+        self.kvm.clone_from(&run.kvm);
     }
 
     /// Writes it as one JSON object.

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::path::{Path, PathBuf};
 
 use abi::addr::PAGE_SIZE;
-use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, ftruncate, open, unlink};
+use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fstatvfs, ftruncate, open, unlink};
 use rustix::io::{Errno, preadv, pwritev};
 
 use super::{PageBytes, StoreError};
@@ -105,6 +105,12 @@ fn unlinked(path: &Path, flags: OFlags) -> Result<File, Errno> {
 
 /// Takes the space for all blocks now, where the file system can; elsewhere the file grows as it is written.
 fn reserve(file: &File, blocks: u32) -> Result<(), Errno> {
+    // Asked first, because a reservation that fails may fill the disk, for everyone, before it does. A file system
+    // without a limit has no blocks.
+    let disk = fstatvfs(file)?;
+    if disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < offset(blocks) {
+        return Err(Errno::NOSPC);
+    }
     match fallocate(file, FallocateFlags::empty(), 0, offset(blocks)) {
         Err(Errno::OPNOTSUPP) => ftruncate(file, offset(blocks)),
         Err(Errno::INTR) => reserve(file, blocks),
