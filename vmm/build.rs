@@ -1,7 +1,8 @@
-//! Builds the guest kernel and the bundled programs, so that `cargo build` is all that is needed.
+//! Builds the guest kernel, the bundled programs and the lab's process 1, so that `cargo build` is all that
+//! is needed.
 //!
-//! Both are separate cargo runs with a target directory under OUT_DIR, because their flags differ from the
-//! host's: the kernel has no SSE and no red zone, the programs are linked statically.
+//! They are separate cargo runs with target directories under OUT_DIR, because their flags differ from the
+//! host's: the kernel has no SSE and no red zone, the others are linked statically.
 
 use std::env;
 use std::ffi::OsString;
@@ -33,6 +34,7 @@ fn main() {
     for watched in ["abi", "paging", "kernel", "programs"] {
         println!("cargo::rerun-if-changed=guest-kernel/{watched}");
     }
+    println!("cargo::rerun-if-changed=vmm/lab/init");
     println!("cargo::rerun-if-changed=Cargo.lock");
 
     let script = root.join("guest-kernel/kernel/kernel.ld");
@@ -52,6 +54,8 @@ fn main() {
         let variable = format!("BIFOLD_PROGRAM_{}", program.to_uppercase().replace('-', "_"));
         println!("cargo::rustc-env={variable}={}", programs.join(program).display());
     }
+    let lab = build(&root, &out.join("programs"), &["-p", "lab-init", "--bin", "init"], &flags);
+    println!("cargo::rustc-env=BIFOLD_LAB_INIT={}", lab.join("init").display());
 }
 
 /// Runs cargo on one package and returns the folder with what it built.
@@ -68,7 +72,7 @@ fn build(root: &Path, target: &Path, what: &[&str], flags: &[String]) -> PathBuf
         .status();
     assert!(
         status.is_ok_and(|status| status.success()),
-        "cannot build {what:?} for the guest; the compiler's message is above"
+        "cannot build {what:?} with its own flags; the compiler's message is above"
     );
     target.join("x86_64-unknown-linux-gnu/guest")
 }

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod devices;
 pub mod guest;
+pub mod lab;
 pub mod machine;
 pub mod measure;
 pub mod memory;

@@ -142,12 +142,12 @@ fn on_a_host_where(setup: &str, arguments: &[&str]) -> Ended {
 
 #[test]
 fn a_host_without_kvm_is_named() {
-    on_a_host_where("mount -t tmpfs none /dev", &["run", ARGS]).refused(&["/dev/kvm"]);
+    on_a_host_where("mount -t tmpfs none /dev", &["--host=kvm", "run", ARGS]).refused(&["/dev/kvm"]);
 }
 
 #[test]
 fn a_host_where_dev_kvm_is_something_else_is_named() {
-    on_a_host_where("mount --bind /dev/null /dev/kvm", &["run", ARGS]).refused(&["/dev/kvm"]);
+    on_a_host_where("mount --bind /dev/null /dev/kvm", &["--host=kvm", "run", ARGS]).refused(&["/dev/kvm"]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_user_who_may_not_use_kvm_is_told() {
     // Root without the right to pass over a file's mode.
     let setup = "mount -t tmpfs none /dev\n touch /dev/kvm\n chmod 0 /dev/kvm\n\
          set -- setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all \"$@\"";
-    on_a_host_where(setup, &["run", ARGS]).refused(&["/dev/kvm", "permission"]);
+    on_a_host_where(setup, &["--host=kvm", "run", ARGS]).refused(&["/dev/kvm", "permission"]);
 }
 
 #[test]

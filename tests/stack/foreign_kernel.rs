@@ -86,7 +86,9 @@ fn an_exit_word_that_means_nothing_is_reported() {
 fn a_triple_fault_is_reported_with_registers_and_code() {
     // push 0; push 0; lidt [rsp]; ud2
     let code = [0x6a, 0, 0x6a, 0, 0x0f, 0x01, 0x1c, 0x24, 0x0f, 0x0b];
-    broke(Kernel::new(&code).run(), "triple fault", "0f 0b");
+    // AMD's CPUs leave the guest's state undefined then, and KVM resets it (AMD64 manual, volume 2, 15.14.3).
+    let amd = fs::read_to_string("/proc/cpuinfo").unwrap().split_whitespace().any(|flag| flag == "svm");
+    broke(Kernel::new(&code).run(), "triple fault", if amd { "rip" } else { "0f 0b" });
 }
 
 #[test]

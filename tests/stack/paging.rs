@@ -63,8 +63,7 @@ fn a_file_larger_than_guest_ram_is_read_through_it() {
 
 #[test]
 fn static_c_and_rust_programs_use_three_times_the_guest_ram() {
-    let folder = tempfile::tempdir().unwrap();
-    for program in [compile_c("big.c", &["-static"], folder.path()), compile_rust("big.rs", folder.path())] {
+    for program in [compile_c("big.c", &["-static"]), compile_rust("big.rs")] {
         let native = run(Command::new(&program).arg("18")).succeeded();
         let guest = run(bifold(["run", "--ram=6M", "--swap=48M", "--"]).arg(&program).arg("18")).succeeded();
         assert_eq!(guest.out, native.out);

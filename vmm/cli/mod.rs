@@ -2,6 +2,8 @@
 
 mod demo;
 mod frames;
+mod host;
+mod lab;
 mod limits;
 mod outcome;
 mod policy;
@@ -14,6 +16,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use host::Host;
+
 /// A wind tunnel for memory: runs a program in a virtual machine whose guest pages, on a host that
 /// pages the guest's RAM, and shows what both levels do.
 #[derive(Debug, Parser)]
@@ -24,12 +28,16 @@ struct Cli {
     /// Say more: -v what is done, -vv each step (RUST_LOG overrides it)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
+    /// Where the guest runs: under this machine's KVM, or in the lab [default: kvm where it can be used]
+    #[arg(long, value_name = "kvm|lab", global = true)]
+    host: Option<Host>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
     Replay(replay::Args),
+    Lab(lab::Args),
 }
 
 /// The exit status where bifold cannot do what was asked, or was asked for nonsense.
@@ -45,8 +53,11 @@ pub fn main() -> ExitCode {
     };
     start_log(cli.verbose);
     let done = match cli.command {
-        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Lab(args)) => lab::run(args),
         Some(Command::Replay(args)) => replay::run(&args),
+        // The others run a guest.
+        _ if host::choose(cli.host) == Host::Lab => host::run_in_lab(cli.host.is_some()),
+        Some(Command::Run(args)) => run::run(&args),
         None => demo::run(),
     };
     done.unwrap_or_else(|error| {

@@ -135,6 +135,14 @@ impl Vm {
     }
 }
 
+/// Whether a VM could be made here.
+///
+/// # Errors
+/// What is missing.
+pub fn check_kvm() -> Result<(), VmError> {
+    open().map(drop)
+}
+
 /// What KVM has counted about a VM or a vCPU; nothing where it does not say (before Linux 5.14).
 pub fn statistics(descriptor: &impl AsRawFd) -> BTreeMap<String, u64> {
     let read = KvmStats::open(descriptor).and_then(|stats| stats.read());

@@ -1,0 +1,179 @@
+//! A job: what runs in the lab, and the files that it needs there.
+//!
+//! The rule for files is short. An argument that names a regular file of this machine is carried to the same path in the
+//! lab, and so is the part of it before a colon (`--file HOST:GUEST`) or after an equals sign (`--file=HOST`). The
+//! working directory is the same. Nothing is carried back: a file that the job writes goes with the lab.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+use lab_init::{Module, Spec};
+
+use super::LabError;
+use super::initrd::{Initrd, Tree};
+
+/// The lab's process 1.
+const INIT: &[u8] = include_bytes!(env!("BIFOLD_LAB_INIT"));
+/// The dynamic loader of x86-64 programs with glibc (System V ABI, AMD64 supplement).
+const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+/// Variables that reach the job: those that its own output depends on.
+const INHERITED: &[&str] = &["RUST_", "BIFOLD_", "COLUMNS", "NO_COLOR"];
+
+/// What to run.
+#[derive(Debug)]
+pub struct Job {
+    /// The commands, one after the other.
+    pub commands: Vec<lab_init::Command>,
+    /// Programs to carry, with the shared libraries that each needs.
+    pub programs: BTreeSet<PathBuf>,
+    /// Other files to carry.
+    pub files: BTreeSet<PathBuf>,
+    /// Where the commands run.
+    pub directory: PathBuf,
+    /// Whether this process's standard input goes to the job; without it the job's input is empty.
+    pub stdin: bool,
+    /// Whether what the commands took is wanted.
+    pub count: bool,
+}
+
+impl Job {
+    /// This command itself with other arguments, and the files that they name.
+    ///
+    /// # Errors
+    /// This program's own file or the working directory cannot be found.
+    pub fn bifold(arguments: Vec<String>) -> Result<Self, LabError> {
+        let program = env::current_exe().map_err(LabError::file("find", Path::new("this program")))?;
+        let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
+        let files = named_files(&arguments, &directory);
+        let command = lab_init::Command { title: None, program: program.clone(), arguments };
+        Ok(Self {
+            commands: vec![command],
+            programs: [program].into(),
+            files,
+            directory,
+            stdin: true,
+            count: false,
+        })
+    }
+
+    /// Puts it all into an initrd, with kernel modules for process 1 to load.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn pack(self, modules: Vec<(PathBuf, String)>) -> Result<Initrd, LabError> {
+        let mut tree = Tree::default();
+        tree.program("/init", INIT);
+        tree.folder("/dev");
+        tree.folder("/tmp");
+        let mut loaded = Vec::new();
+        for (host, parameters) in modules {
+            let path = Path::new("/lab").join(host.file_name().unwrap_or_default());
+            tree.file(&path, host);
+            loaded.push(Module { path, parameters });
+        }
+        for file in self.files.iter().chain(&self.programs) {
+            tree.file(file, file);
+        }
+        tree.folder(&self.directory);
+        let mut library_folders = BTreeSet::new();
+        for program in &self.programs {
+            for library in libraries(program) {
+                library_folders.extend(library.parent().map(|folder| folder.display().to_string()));
+                tree.file(&library, &library);
+            }
+        }
+        let library_path = library_folders.into_iter().collect::<Vec<_>>().join(":");
+        let spec = Spec {
+            modules: loaded,
+            commands: self.commands,
+            environment: environment(library_path),
+            directory: self.directory,
+            stdin: self.stdin,
+            count: self.count,
+        };
+        let spec = serde_json::to_vec(&spec).map_err(|error| LabError::Failure(error.to_string()))?;
+        tree.program(Spec::PATH, spec);
+        tree.pack()
+    }
+}
+
+fn environment(library_path: String) -> Vec<(String, String)> {
+    let fixed =
+        [("PATH", "/usr/bin:/bin"), ("HOME", "/tmp")].map(|(name, value)| (name.into(), value.into()));
+    let inherited = env::vars().filter(|(name, _)| INHERITED.iter().any(|prefix| name.starts_with(prefix)));
+    let library_path = [("LD_LIBRARY_PATH".to_owned(), library_path)];
+    fixed.into_iter().chain(library_path).chain(inherited).collect()
+}
+
+/// The files that arguments name, by their absolute paths.
+fn named_files(arguments: &[String], directory: &Path) -> BTreeSet<PathBuf> {
+    let candidates = arguments.iter().flat_map(|argument| {
+        let value = argument.split_once('=').map_or(argument.as_str(), |(_, value)| value);
+        let before_colon = value.split_once(':').map_or(value, |(file, _)| file);
+        [argument.as_str(), value, before_colon]
+    });
+    candidates.map(|name| absolute(name, directory)).filter(|path| path.is_file()).collect()
+}
+
+/// `name` from `directory` without `.` and `..`, so that it needs no folder that is not carried.
+fn absolute(name: &str, directory: &Path) -> PathBuf {
+    let mut path = PathBuf::new();
+    for component in directory.join(name).components() {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            Component::CurDir => {}
+            _ => path.push(component),
+        }
+    }
+    path
+}
+
+/// The shared libraries of a program and their loader; none for a static one.
+fn libraries(program: &Path) -> Vec<PathBuf> {
+    let listing = Command::new(LOADER).arg("--list").arg(program).output();
+    let Some(listing) = listing.ok().filter(|listing| listing.status.success()) else {
+        return Vec::new();
+    };
+    parse_libraries(&String::from_utf8_lossy(&listing.stdout))
+}
+
+/// Reads the loader's list. Lines are `NAME => PATH (ADDRESS)` or `PATH (ADDRESS)`.
+fn parse_libraries(listing: &str) -> Vec<PathBuf> {
+    let path = |line: &str| {
+        let path = line.split_once(" => ").map_or(line, |(_, path)| path).trim();
+        let (path, _) = path.rsplit_once(" (")?;
+        path.starts_with('/').then(|| PathBuf::from(path))
+    };
+    listing.lines().filter_map(path).chain([PathBuf::from(LOADER)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn files_are_carried_wherever_an_argument_names_them() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path();
+        for name in ["prog", "in.bin", "k=v"] {
+            fs::write(path.join(name), name).expect("a file");
+        }
+        fs::create_dir(path.join("sub")).expect("a folder");
+        let arguments =
+            ["run", "--ram", "24M", "--file", "in.bin:/data:ro", "sub/../prog", "--x=./prog", "k=v", "sub"];
+        let found = named_files(&arguments.map(str::to_owned), path);
+        assert_eq!(found, ["in.bin", "k=v", "prog"].map(|name| path.join(name)).into());
+    }
+
+    #[test]
+    fn the_loaders_list_gives_paths_only() {
+        let listing = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f1)\n\
+                       \t/lib64/ld-linux-x86-64.so.2 (0x00007f2)\n";
+        let expected = ["/lib/x86_64-linux-gnu/libc.so.6", LOADER, LOADER].map(PathBuf::from);
+        assert_eq!(parse_libraries(listing), expected);
+    }
+}

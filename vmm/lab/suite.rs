@@ -1,0 +1,153 @@
+//! The project's own tests as a job: cargo builds them here, all of them run in the lab in one boot.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use super::cache::files;
+use super::parts::on_path;
+use super::{Job, LabError};
+
+/// What tests run or look with. Those that are not installed are not carried, and the tests that need them say so.
+#[rustfmt::skip]
+const TOOLS: &[&str] = &[
+    "bash", "busybox", "chmod", "head", "mount", "objdump", "readelf", "script", "setpriv", "setsid", "sh",
+    "sha256sum", "touch", "unshare",
+];
+/// Tests whose names contain this run here first: they compile the programs that others run, and the lab has no
+/// compiler.
+const COMPILE: &str = "compile_the_guest_programs";
+/// The test binary that starts labs: a lab within a lab would prove nothing more.
+const LEFT_OUT: &str = "lab";
+
+/// A line of `cargo --message-format=json`: only what is used here.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    CompilerArtifact {
+        target: Target,
+        profile: Profile,
+        executable: Option<PathBuf>,
+    },
+    BuildScriptExecuted {
+        env: Vec<(String, String)>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+/// What cargo built: the test binaries, the commands that they run, and the files that the build script made.
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Built {
+    tests: Vec<PathBuf>,
+    commands: Vec<PathBuf>,
+    made: Vec<PathBuf>,
+}
+
+impl Job {
+    /// Builds the project in the working directory with its tests; the job runs those whose name contains
+    /// one of `filters`, or all.
+    ///
+    /// # Errors
+    /// There is no cargo, or it fails; its own message is on standard error then.
+    pub fn tests(filters: Vec<String>) -> Result<Self, LabError> {
+        let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
+        let built = build(&directory)?;
+        for test in &built.tests {
+            compile_programs(test, &directory)?;
+        }
+        let title =
+            |test: &Path| format!("     Running {}", test.strip_prefix(&directory).unwrap_or(test).display());
+        let command = |test: &PathBuf| lab_init::Command {
+            title: Some(title(test)),
+            program: test.clone(),
+            arguments: filters.clone(),
+        };
+        let commands = built.tests.iter().map(command).collect();
+        let tools = TOOLS.iter().filter_map(|tool| on_path(tool));
+        let programs = tools.chain(built.tests).chain(built.commands).collect();
+        let mut carried: BTreeSet<PathBuf> = built.made.into_iter().collect();
+        // The tests' own files, and what they made to use again.
+        for folder in ["tests", "target/tmp"] {
+            carried.extend(files(&directory.join(folder)).unwrap_or_default());
+        }
+        Ok(Self { commands, programs, files: carried, directory, stdin: false, count: false })
+    }
+}
+
+fn compile_programs(test: &Path, directory: &Path) -> Result<(), LabError> {
+    let mut command = Command::new(test);
+    let done =
+        command.arg(COMPILE).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let done = done.map_err(|error| LabError::Start { program: test.to_owned(), error })?;
+    if done.success() { Ok(()) } else { Err(LabError::Build) }
+}
+
+fn build(directory: &Path) -> Result<Built, LabError> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).current_dir(directory);
+    let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| LabError::Start { program: "cargo".into(), error })?;
+    if !output.status.success() {
+        return Err(LabError::Build);
+    }
+    Ok(parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Reads cargo's messages. A line that is none, or of a newer kind, is of no use here.
+fn parse(messages: &str) -> Built {
+    let mut built = Built::default();
+    for message in messages.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        match message {
+            Message::CompilerArtifact { target, profile, executable: Some(program) } => {
+                if !profile.test {
+                    built.commands.push(program);
+                } else if target.name != LEFT_OUT {
+                    built.tests.push(program);
+                }
+            }
+            Message::BuildScriptExecuted { env } => {
+                let values = env.into_iter().map(|(_, value)| PathBuf::from(value));
+                built.made.extend(values.filter(|value| value.is_absolute() && value.is_file()));
+            }
+            Message::CompilerArtifact { executable: None, .. } | Message::Other => {}
+        }
+    }
+    built
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargos_messages_name_tests_commands_and_what_was_made() {
+        let messages = r#"
+            {"reason":"compiler-artifact","target":{"name":"log"},"profile":{"test":false},"executable":null}
+            {"reason":"build-script-executed","env":[["KERNEL","/proc/self/exe"],["N","3"]],"out_dir":"/x"}
+            {"reason":"compiler-artifact","target":{"name":"p"},"profile":{"test":false},"executable":"/t/p"}
+            {"reason":"compiler-artifact","target":{"name":"p"},"profile":{"test":true},"executable":"/t/p-1"}
+            {"reason":"compiler-artifact","target":{"name":"lab"},"profile":{"test":true},"executable":"/t/lab-2"}
+            warning: something
+            {"reason":"build-finished","success":true}"#;
+        let expected = Built {
+            tests: vec!["/t/p-1".into()],
+            commands: vec!["/t/p".into()],
+            made: vec!["/proc/self/exe".into()],
+        };
+        assert_eq!(parse(messages), expected);
+    }
+}
