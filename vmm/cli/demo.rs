@@ -21,10 +21,10 @@ use crate::memory::Size;
 use crate::report::{Count, Level, Nanos, Report};
 use crate::store::StoreSpec;
 
-const INPUT: Size = Size::mib(24);
-const RAM: Size = Size::mib(16);
-const HOST_RAM: Size = Size::mib(8);
-const SWAP: Size = Size::mib(64);
+const INPUT: Size = Size::mib(10);
+const RAM: Size = Size::mib(8);
+const HOST_RAM: Size = Size::mib(5);
+const SWAP: Size = Size::mib(48);
 /// Where the program is in the guest.
 const PROGRAM: &str = "/bin/sort";
 
