@@ -6,6 +6,7 @@ mod host;
 mod lab;
 mod limits;
 mod outcome;
+mod output;
 mod policy;
 mod program;
 mod replay;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +15,7 @@ use paging::replay::{NextUses, Reference, Tally, lru, opt, replay};
 use thiserror::Error;
 
 use super::frames::Frames;
+use super::output::create;
 use super::policy;
 use crate::measure::trace::{Cause, PageUse, Trace, TraceError, TraceLevel};
 use crate::report::{ReplayReport, Row};
@@ -168,11 +168,4 @@ fn rows(references: &References, frames: &Frames, contenders: &[Contender]) -> V
         .zip(tallies.chunks(contenders.len()))
         .map(|(&frames, row)| Row::new(frames, row))
         .collect()
-}
-
-fn create<'a>(option: &str, path: &'a Path) -> Result<(&'a Path, File), String> {
-    let file = File::create(path).map_err(|error| {
-        format!("cannot write {}: {error}; name another file with {option}", path.display())
-    })?;
-    Ok((path, file))
 }

@@ -1,7 +1,6 @@
 //! `bifold run`: a program, or another kernel, in a guest.
 
 use std::error::Error;
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use std::time::Duration;
 use paging::policy::PolicyKind;
 use rustix::termios::{isatty, tcgetwinsize};
 
+use super::output::create;
 use super::{limits, outcome, policy, program};
 use crate::devices::{DiskFile, FileSpec};
 use crate::machine::{self, Config, Guest, MachineError, Program, Start, Streams};
@@ -70,8 +70,7 @@ pub struct Args {
 /// Runs what the arguments say and returns the program's exit status.
 pub fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     limits::check(args.ram, args.host_ram)?;
-    // Before the run: a report that cannot be written must not be found out after an hour.
-    let json = args.json.as_deref().map(create).transpose()?;
+    let json = args.json.as_deref().map(|path| create("--json", path)).transpose()?;
     let guest = match &args.kernel {
         Some(path) => Guest::Kernel(std::fs::read(path).map_err(|error| unreadable(path, &error))?),
         None => Guest::Program(Box::new(program_of(args)?)),
@@ -148,13 +147,6 @@ fn terminals() -> (u32, (u16, u16)) {
     let bits = terminals.clone().fold(0, |bits, (number, _)| bits | 1 << number);
     let window = terminals.map(|(_, stream)| tcgetwinsize(stream)).find_map(Result::ok);
     (bits, window.map_or((0, 0), |window| (window.ws_col, window.ws_row)))
-}
-
-fn create(path: &Path) -> Result<(&Path, File), String> {
-    let file = File::create(path).map_err(|error| {
-        format!("cannot write {}: {error}; name another file with --json", path.display())
-    })?;
-    Ok((path, file))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {
