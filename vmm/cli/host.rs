@@ -2,6 +2,7 @@
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::lab::{self, Job, Machine};
@@ -31,7 +32,10 @@ pub fn choose(asked: Option<Host>) -> Host {
 
 /// Runs this very command line in the lab, for as long as it takes. `asked`: `--host` is in it.
 pub fn run_in_lab(asked: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let mut arguments: Vec<String> = env::args().skip(1).collect();
+    let words = env::args_os().skip(1).map(OsString::into_string);
+    let mut arguments = words
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|word| format!("{}: not UTF-8; rename the file to take it to the lab", word.display()))?;
     if asked {
         remove_host(&mut arguments);
     }

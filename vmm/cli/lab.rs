@@ -1,6 +1,7 @@
 //! `bifold lab`: the same command on a host that is emulated in software.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -148,7 +149,9 @@ pub fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
         Command::Test(args) => args.machine.run(Job::tests(args.filters)?),
         Command::Count(args) => count(args),
         Command::Doctor => {
-            lab::doctor()?;
+            let (text, complete) = lab::doctor();
+            io::stdout().write_all(text.as_bytes())?;
+            complete?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -161,7 +164,7 @@ fn count(args: CountArgs) -> Result<ExitCode, Box<dyn Error>> {
     if status != 0 {
         return Ok(ExitCode::from(status));
     }
-    print!("{}", counts.table(baseline.as_ref()));
+    write!(io::stdout(), "{}", counts.table(baseline.as_ref()))?;
     if let Some(path) = &args.save {
         counts.save(path)?;
     }
