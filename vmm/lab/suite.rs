@@ -81,7 +81,7 @@ impl Job {
         let programs = tools.chain(built.tests).chain(built.commands).collect();
         let mut carried: BTreeSet<PathBuf> = built.made.into_iter().collect();
         // The tests' own files, and what they made to use again.
-        for folder in ["tests", "target/tmp"] {
+        for folder in ["tests", "docs/traces", "target/tmp"] {
             carried.extend(files(&directory.join(folder)).unwrap_or_default());
         }
         Ok(Self { commands, programs, files: carried, directory, stdin: false, count: false })

@@ -20,7 +20,7 @@ pub fn table(guest: &Level, host: Option<&Level>) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table.to_string()
+    table.trim_fmt()
 }
 
 type Row = (&'static str, fn(&Level) -> String);

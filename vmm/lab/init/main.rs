@@ -17,8 +17,13 @@ use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
 /// Mounted before anything else: type, mount point. The rest, /tmp included, is the root's tmpfs, where the
 /// job's files already are.
-const FILE_SYSTEMS: &[(&str, &str)] =
-    &[("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/dev/shm")];
+const FILE_SYSTEMS: &[(&str, &str)] = &[
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("devtmpfs", "/dev"),
+    ("devpts", "/dev/pts"),
+    ("tmpfs", "/dev/shm"),
+];
 
 /// MODULE_INIT_COMPRESSED_FILE of linux/module.h: the kernel decompresses the file.
 const COMPRESSED_FILE: i32 = 4;
