@@ -9,7 +9,6 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use lab_init::{Command, Frame, Module, Spec};
 use rustix::mount::{MountFlags, mount, mount_remount};
 use rustix::system::{RebootCommand, finit_module, reboot};
@@ -76,7 +75,6 @@ fn run(channel: &File) -> Result<u8, String> {
     for module in &spec.modules {
         load(module)?;
     }
-    let _switches = hold_switches().map_err(|error| format!("KVM gives no vCPU: {error}"))?;
     let writer = Mutex::new(channel);
     send(&writer, Frame::Ready);
     let mut first_failure = 0;
@@ -107,18 +105,6 @@ fn load(module: &Module) -> Result<(), String> {
     finit_module(&file, &parameters, flags).map_err(|error| {
         format!("the kernel does not load module {name} (parameters: {:?}): {error}", module.parameters)
     })
-}
-
-/// A VM with a vCPU that never runs, for as long as the answer lives.
-///
-/// Linux switches code on and off by patching it (static keys): KVM when the first vCPU comes and the last one goes, and with
-/// each local APIC that is not enabled yet. Under emulation another CPU may run the half-patched code and die of it
-/// ("Oops: int3"). With one such vCPU always there, nothing is patched while jobs run.
-fn hold_switches() -> Result<(VmFd, VcpuFd), kvm_ioctls::Error> {
-    let vm = Kvm::new()?.create_vm()?;
-    vm.create_irq_chip()?;
-    let vcpu = vm.create_vcpu(0)?;
-    Ok((vm, vcpu))
 }
 
 fn run_command(spec: &Spec, command: &Command, channel: &File, writer: &Mutex<&File>) -> Result<u8, String> {
