@@ -9,6 +9,7 @@
 
 use core::arch::global_asm;
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::{cpu, gdt};
@@ -18,6 +19,9 @@ use super::{cpu, gdt};
 #[repr(C, align(16))]
 #[allow(missing_docs)]
 pub struct Registers {
+    /// Where an interrupt lands that comes while the stack pointer is still in this structure. None should, but some
+    /// hypervisors deliver an interrupt twice: see [`interrupt_in_kernel`].
+    pub landing: [u64; 10],
     pub r15: u64,
     pub r14: u64,
     pub r13: u64,
@@ -187,6 +191,10 @@ pub fn kernel_interrupts() -> u64 {
 }
 
 /// Only while the kernel waits: it will look for itself at what has changed.
+///
+/// An interrupt that comes while interrupts are off does not get here; the entry code returns from it at once. QEMU 7.2 emulating
+/// SVM delivers one twice if it is interrupted itself just after the first time (`helper_vmrun` leaves the vector in
+/// `exception_index`), and the handler of the first is then on its first instructions.
 extern "C" fn interrupt_in_kernel(vector: u64) {
     WHILE_WAITING.store(WHILE_WAITING.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     if vector != SPURIOUS {
@@ -260,24 +268,29 @@ global_asm!(
     "jmp 2b",
     // A trap in the kernel. The CPU aligned the stack before it pushed.
     "5:",
-    "cld",
     "cmp qword ptr [rsp], {timer}",
     "jae 6f",
+    "cld",
     "mov rdi, rsp",
     "and rsp, -16",
     "call [rip + {entry} + 24]",
+    // An interrupt: bit 9 of the flags says whether it was allowed.
     "6:",
+    "test byte ptr [rsp + 33], 2",
+    "jz 7f",
+    "cld",
     "push rax; push rcx; push rdx; push rsi; push rdi; push r8; push r9; push r10; push r11",
     "mov rdi, [rsp + 72]",
     "call [rip + {entry} + 32]",
     "pop r11; pop r10; pop r9; pop r8; pop rdi; pop rsi; pop rdx; pop rcx; pop rax",
+    "7:",
     "add rsp, 16",
     "iretq",
     vectors = const VECTORS,
     stack = sym KERNEL_STACK,
     stack_size = const STACK,
     entry = sym ENTRY,
-    registers = const size_of::<Registers>(),
+    registers = const size_of::<Registers>() - offset_of!(Registers, r15),
     system_call = const SYSTEM_CALL,
     timer = const TIMER,
     user_data = const gdt::USER_DATA,
