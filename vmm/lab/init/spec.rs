@@ -15,6 +15,8 @@ pub struct Spec {
     pub environment: Vec<(String, String)>,
     /// Working directory of every command.
     pub directory: PathBuf,
+    /// Files to send back if a command writes them.
+    pub outputs: Vec<PathBuf>,
     /// Whether the lab sends standard input; without it the commands' input is empty.
     pub stdin: bool,
     /// Whether to send what each command took.
