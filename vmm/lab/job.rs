@@ -14,6 +14,8 @@ use lab_init::{Module, Spec};
 
 use super::LabError;
 use super::initrd::{Initrd, Tree};
+use super::machine::Machine;
+use super::parts::Kernel;
 
 /// The lab's process 1.
 const INIT: &[u8] = include_bytes!(env!("BIFOLD_LAB_INIT"));
@@ -62,17 +64,17 @@ impl Job {
         })
     }
 
-    /// Puts it all into an initrd, with kernel modules for process 1 to load.
+    /// Puts it all into an initrd, with what process 1 does on this machine before the job.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn pack(self, modules: Vec<(PathBuf, String)>) -> Result<Initrd, LabError> {
+    pub fn pack(self, machine: &Machine, kernel: &Kernel) -> Result<Initrd, LabError> {
         let mut tree = Tree::default();
         tree.program("/init", INIT);
         tree.folder("/dev");
         tree.folder("/tmp");
         let mut loaded = Vec::new();
-        for (host, parameters) in modules {
+        for (host, parameters) in machine.modules(kernel) {
             let path = Path::new("/lab").join(host.file_name().unwrap_or_default());
             tree.file(&path, host);
             loaded.push(Module { path, parameters });
@@ -94,6 +96,7 @@ impl Job {
         let library_path = library_folders.into_iter().collect::<Vec<_>>().join(":");
         let spec = Spec {
             modules: loaded,
+            huge_pages: machine.huge_pages.wanted(),
             commands: self.commands,
             environment: environment(library_path),
             directory: self.directory,

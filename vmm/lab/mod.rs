@@ -56,7 +56,7 @@ fn run_to_end(
     job.stdin &= machine.vendor == Vendor::Amd;
     let stdin = job.stdin;
     let outputs = Outputs::new(job.outputs.iter().cloned());
-    let initrd = job.pack(machine.modules(&kernel))?;
+    let initrd = job.pack(machine, &kernel)?;
     machine.check_memory(initrd.bytes())?;
     let emulator = match machine.vendor {
         Vendor::Amd => qemu::start(machine, &parts::Qemu::locate()?, &kernel, &initrd)?,

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Instant, SystemTime};
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
-use lab_init::{Command, Frame, Module, Spec};
+use lab_init::{Command, Frame, HugePages, Module, Spec};
 use rustix::mount::{MountFlags, mount, mount_remount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
@@ -91,6 +91,7 @@ fn run(channel: &File) -> Result<u8, String> {
     for module in &spec.modules {
         load(module)?;
     }
+    spec.huge_pages.iter().try_for_each(check_huge_pages)?;
     let _switches = hold_switches().map_err(|error| format!("KVM gives no vCPU: {error}"))?;
     let writer = Mutex::new(channel);
     send(&writer, Frame::Ready);
@@ -154,6 +155,20 @@ fn load(module: &Module) -> Result<(), String> {
     finit_module(&file, &parameters, flags).map_err(|error| {
         format!("the kernel does not load module {name} (parameters: {:?}): {error}", module.parameters)
     })
+}
+
+fn check_huge_pages(wanted: &HugePages) -> Result<(), String> {
+    let HugePages { kib, count } = wanted;
+    let path = format!("/sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages");
+    let found = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    if found.trim().parse() == Ok(*count) {
+        return Ok(());
+    }
+    Err(format!(
+        "its kernel could set aside {} of {count} huge pages of {} MiB; give more --memory, or ask for fewer",
+        found.trim(),
+        kib >> 10
+    ))
 }
 
 /// A VM with a vCPU that never runs, for as long as the answer lives.

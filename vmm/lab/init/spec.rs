@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Spec {
     /// Kernel modules, in the order in which they are loaded.
     pub modules: Vec<Module>,
+    /// What was asked of the kernel's command line; it gives fewer without failing.
+    pub huge_pages: Vec<HugePages>,
     /// What to run, one after the other. All are run; the first failure's status counts.
     pub commands: Vec<Command>,
     /// Environment of every command; nothing else is in it.
@@ -39,6 +41,15 @@ pub struct Module {
     pub path: PathBuf,
     /// Its parameters, such as `npt=0`.
     pub parameters: String,
+}
+
+/// Huge pages of one size that are to be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HugePages {
+    /// Their size.
+    pub kib: u64,
+    /// How many.
+    pub count: u32,
 }
 
 /// One program to run.
