@@ -71,7 +71,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     let guest = match cli.command {
         Some(Command::Lab(args)) => return lab::run(args),
         Some(Command::Replay(args)) => return replay::run(&args),
-        Some(Command::Test(args)) => return test::run(args, cli.host),
+        Some(Command::Test(args)) => return test::run(args),
         Some(Command::Run(args)) => Some(args),
         None => None,
     };

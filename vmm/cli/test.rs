@@ -4,8 +4,8 @@ use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
-use super::host::{self, Chosen, Host};
 use crate::lab::{self, Job, Machine};
+use crate::machine::Hypervisor;
 
 /// Run a test binary where a guest can run: on this machine, or in the lab
 #[derive(Debug, clap::Args)]
@@ -16,20 +16,25 @@ pub struct Args {
 }
 
 /// Becomes the binary, or carries it to the lab and returns its exit status.
-pub fn run(mut args: Args, asked: Option<Host>) -> Result<ExitCode, Box<dyn Error>> {
+pub fn run(mut args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let binary = args.command.remove(0);
     let arguments = args.command;
-    if !would_run_tests(&binary, &arguments) || matches!(host::choose(asked)?, Chosen::Kvm(_)) {
-        let error = Command::new(&binary).args(&arguments).exec();
-        return Err(format!("cannot run {binary}: {error}").into());
+    match Hypervisor::open() {
+        Err(error) if has_tests(&binary, &arguments) => {
+            eprintln!("bifold: {error}. These tests run in the lab, a host emulated in software");
+            let job = Job::test(&binary, arguments)?;
+            Ok(ExitCode::from(lab::run(&Machine::default(), job, None)?))
+        }
+        _ => {
+            let error = Command::new(&binary).args(&arguments).exec();
+            Err(format!("cannot run {binary}: {error}").into())
+        }
     }
-    let status = lab::run(&Machine::default(), Job::test(&binary, arguments)?, None)?;
-    Ok(ExitCode::from(status))
 }
 
 /// Whether libtest lists a test. It does not for a filter that means another binary, `--help`, `--list` or a mistake:
 /// nothing to start a machine for.
-fn would_run_tests(binary: &str, arguments: &[String]) -> bool {
+fn has_tests(binary: &str, arguments: &[String]) -> bool {
     let listing = Command::new(binary).args(arguments).arg("--list").stdin(Stdio::null()).output();
     listing.is_ok_and(|listing| {
         listing.status.success()
