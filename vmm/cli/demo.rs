@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::outcome;
 use crate::devices::DiskFile;
 use crate::guest;
-use crate::machine::{self, Config, End, Guest, Program, Reading, Streams};
+use crate::machine::{self, Config, End, Guest, Hypervisor, Program, Reading, Streams};
 use crate::memory::Size;
 use crate::report::{Count, Level, Nanos, Report};
 use crate::store::StoreSpec;
@@ -29,7 +29,7 @@ const SWAP: Size = Size::mib(48);
 const PROGRAM: &str = "/bin/sort";
 
 /// Runs the demo.
-pub fn run() -> Result<ExitCode, Box<dyn Error>> {
+pub fn run(hypervisor: Hypervisor) -> Result<ExitCode, Box<dyn Error>> {
     let argv = vec![PROGRAM.to_owned(), format!("{}M", INPUT.bytes() >> 20)];
     let mut out = io::stdout();
     writeln!(out, "Bifold: a merge sort of {INPUT} of records, in a guest with {RAM} of RAM,")?;
@@ -37,7 +37,7 @@ pub fn run() -> Result<ExitCode, Box<dyn Error>> {
     let (expected, native) = run_natively(&argv)?;
     writeln!(out, "  natively  {:>8}  {}", Nanos(native.as_nanos() as u64).to_string(), expected.trim_end())?;
 
-    let (answer, report, run) = run_in_guest(argv)?;
+    let (answer, report, run) = run_in_guest(hypervisor, argv)?;
     writeln!(out, "  in Bifold {:>8}  {}\n", Nanos(report.elapsed_ns).to_string(), answer.trim_end())?;
     write!(out, "{report}")?;
     if !matches!(run, End::Exit(Exit::Status(0))) {
@@ -65,7 +65,7 @@ fn run_natively(argv: &[String]) -> io::Result<(String, Duration)> {
     Ok((String::from_utf8_lossy(&output.stdout).into_owned(), started.elapsed()))
 }
 
-fn run_in_guest(argv: Vec<String>) -> Result<(String, Report, End), Box<dyn Error>> {
+fn run_in_guest(hypervisor: Hypervisor, argv: Vec<String>) -> Result<(String, Report, End), Box<dyn Error>> {
     let mut output = File::from(memfd_create("output", MemfdFlags::CLOEXEC)?);
     let streams = Streams {
         input: null()?,
@@ -80,6 +80,7 @@ fn run_in_guest(argv: Vec<String>) -> Result<(String, Report, End), Box<dyn Erro
         streams,
     };
     let config = Config {
+        hypervisor,
         ram: RAM,
         host_ram: Some(HOST_RAM),
         host_policy: PolicyKind::Clock,

@@ -6,9 +6,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::lab::{self, Job, Machine};
-use crate::machine;
+use crate::machine::{Hypervisor, VmError};
 
-/// A host for guests.
+/// A host for guests, as a user asks for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Host {
     /// This machine's /dev/kvm.
@@ -17,17 +17,29 @@ pub enum Host {
     Lab,
 }
 
+/// The host that is used.
+pub enum Chosen {
+    /// This machine, by what makes VMs on it.
+    Kvm(Hypervisor),
+    /// The lab.
+    Lab,
+}
+
 /// The host that was asked for, or else the better one of those that work, saying so if that is the lab.
-pub fn choose(asked: Option<Host>) -> Host {
-    asked.unwrap_or_else(|| match machine::check_kvm() {
-        Ok(()) => Host::Kvm,
-        Err(error) => {
-            eprintln!(
-                "bifold: {error}. Going on in the lab, a host emulated in software; --host kvm prevents it"
-            );
-            Host::Lab
-        }
-    })
+///
+/// # Errors
+/// KVM was asked for and cannot be used.
+pub fn choose(asked: Option<Host>) -> Result<Chosen, VmError> {
+    match asked {
+        Some(Host::Kvm) => Hypervisor::open().map(Chosen::Kvm),
+        Some(Host::Lab) => Ok(Chosen::Lab),
+        None => Ok(Hypervisor::open().map_or_else(|error| go_on_in_lab(&error), Chosen::Kvm)),
+    }
+}
+
+fn go_on_in_lab(error: &VmError) -> Chosen {
+    eprintln!("bifold: {error}. Going on in the lab, a host emulated in software; --host kvm prevents it");
+    Chosen::Lab
 }
 
 /// Runs this very command line in the lab, for as long as it takes. `asked`: `--host` is in it.

@@ -30,8 +30,8 @@ enum Command {
 
 /// Run a bifold command in the lab: lab run -- run --ram 24M ./program
 ///
-/// An argument that names a file is carried into the lab, to the same path; so is the HOST part of HOST:GUEST. Files
-/// that the command writes stay in the lab.
+/// An argument that names a file is carried into the lab, to the same path; so is the HOST part of HOST:GUEST. If the
+/// command writes such a file, it is carried back at the end.
 #[derive(Debug, clap::Args)]
 struct RunArgs {
     #[command(flatten)]

@@ -11,13 +11,15 @@ mod policy;
 mod program;
 mod replay;
 mod run;
+mod test;
 
+use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use host::Host;
+use host::{Chosen, Host};
 
 /// A wind tunnel for memory: runs a program in a virtual machine whose guest pages, on a host that
 /// pages the guest's RAM, and shows what both levels do.
@@ -39,6 +41,8 @@ enum Command {
     Run(run::Args),
     Replay(replay::Args),
     Lab(lab::Args),
+    #[command(hide = true)]
+    Test(test::Args),
 }
 
 /// The exit status where bifold cannot do what was asked, or was asked for nonsense.
@@ -53,15 +57,7 @@ pub fn main() -> ExitCode {
         Err(error) => return answer(&error),
     };
     start_log(cli.verbose);
-    let done = match cli.command {
-        Some(Command::Lab(args)) => lab::run(args),
-        Some(Command::Replay(args)) => replay::run(&args),
-        // The others run a guest.
-        _ if host::choose(cli.host) == Host::Lab => host::run_in_lab(cli.host.is_some()),
-        Some(Command::Run(args)) => run::run(&args),
-        None => demo::run(),
-    };
-    done.unwrap_or_else(|error| {
+    run(cli).unwrap_or_else(|error| {
         if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
             // Nobody reads what we print: end as a program does that SIGPIPE ends.
             return ExitCode::from(outcome::BROKEN_PIPE);
@@ -69,6 +65,21 @@ pub fn main() -> ExitCode {
         eprintln!("bifold: {error}");
         ExitCode::from(CANNOT)
     })
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
+    let guest = match cli.command {
+        Some(Command::Lab(args)) => return lab::run(args),
+        Some(Command::Replay(args)) => return replay::run(&args),
+        Some(Command::Test(args)) => return test::run(args),
+        Some(Command::Run(args)) => Some(args),
+        None => None,
+    };
+    match (host::choose(cli.host)?, guest) {
+        (Chosen::Lab, _) => host::run_in_lab(cli.host.is_some()),
+        (Chosen::Kvm(hypervisor), Some(args)) => run::run(&args, hypervisor),
+        (Chosen::Kvm(hypervisor), None) => demo::run(hypervisor),
+    }
 }
 
 /// Help and version are printed as they are; a mistake is answered in one line, as every other error is.

@@ -13,7 +13,7 @@ use rustix::termios::{isatty, tcgetwinsize};
 use super::output::create;
 use super::{limits, outcome, policy, program};
 use crate::devices::{DiskFile, FileSpec};
-use crate::machine::{self, Config, Guest, MachineError, Program, Start, Streams};
+use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Start, Streams};
 use crate::memory::Size;
 use crate::report::Report;
 use crate::store::StoreSpec;
@@ -68,7 +68,7 @@ pub struct Args {
 }
 
 /// Runs what the arguments say and returns the program's exit status.
-pub fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+pub fn run(args: &Args, hypervisor: Hypervisor) -> Result<ExitCode, Box<dyn Error>> {
     limits::check(args.ram, args.host_ram)?;
     let json = args.json.as_deref().map(|path| create("--json", path)).transpose()?;
     let guest = match &args.kernel {
@@ -76,6 +76,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         None => Guest::Program(Box::new(program_of(args)?)),
     };
     let config = Config {
+        hypervisor,
         ram: args.ram,
         host_ram: args.host_ram,
         host_policy: args.host_policy,

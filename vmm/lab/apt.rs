@@ -22,14 +22,14 @@ impl Package {
     }
 }
 
-/// The packages themselves and all that they need and this machine has not got.
+/// The packages themselves, whether they are installed or not, and all that they need and this machine has not got.
 ///
 /// # Errors
 /// Why apt does not know, in one line.
 pub fn closure(packages: &[&str]) -> Result<Vec<Package>, String> {
     let mut apt = Command::new("apt-get");
-    apt.args(["-qq", "-o", "Debug::NoLocking=1", "--no-install-recommends", "--print-uris", "install"]);
-    let listing = output(apt.args(packages))?;
+    apt.args(["-qq", "-o", "Debug::NoLocking=1", "--no-install-recommends", "--print-uris", "--reinstall"]);
+    let listing = output(apt.arg("install").args(packages))?;
     // Each line is: 'URI' FILE SIZE CHECKSUM
     let found: Vec<Package> =
         listing.lines().filter_map(|line| Package::of_file(line.split_whitespace().nth(1)?)).collect();

@@ -2,7 +2,8 @@
 //!
 //! The rule for files is short. An argument that names a regular file of this machine is carried to the same path in the
 //! lab, and so is the part of it before a colon (`--file HOST:GUEST`) or after an equals sign (`--file=HOST`). The
-//! working directory is the same. Nothing is carried back: a file that the job writes goes with the lab.
+//! working directory is the same. A file that such an argument names and the job writes is carried back; for one that is not there yet,
+//! the lab has its folder, if this machine has.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -13,6 +14,8 @@ use lab_init::{Module, Spec};
 
 use super::LabError;
 use super::initrd::{Initrd, Tree};
+use super::machine::Machine;
+use super::parts::Kernel;
 
 /// The lab's process 1.
 const INIT: &[u8] = include_bytes!(env!("BIFOLD_LAB_INIT"));
@@ -30,6 +33,8 @@ pub struct Job {
     pub programs: BTreeSet<PathBuf>,
     /// Other files to carry.
     pub files: BTreeSet<PathBuf>,
+    /// Files to carry back if a command writes them.
+    pub outputs: BTreeSet<PathBuf>,
     /// Where the commands run.
     pub directory: PathBuf,
     /// Whether this process's standard input goes to the job; without it the job's input is empty.
@@ -46,29 +51,30 @@ impl Job {
     pub fn bifold(arguments: Vec<String>) -> Result<Self, LabError> {
         let program = env::current_exe().map_err(LabError::file("find", Path::new("this program")))?;
         let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
-        let files = named_files(&arguments, &directory);
+        let named = named_paths(&arguments, &directory);
         let command = lab_init::Command { title: None, program: program.clone(), arguments };
         Ok(Self {
             commands: vec![command],
             programs: [program].into(),
-            files,
+            outputs: named.iter().filter(|path| can_be_written(path)).cloned().collect(),
+            files: named.into_iter().filter(|path| path.is_file()).collect(),
             directory,
             stdin: true,
             count: false,
         })
     }
 
-    /// Puts it all into an initrd, with kernel modules for process 1 to load.
+    /// Puts it all into an initrd, with what process 1 does on this machine before the job.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn pack(self, modules: Vec<(PathBuf, String)>) -> Result<Initrd, LabError> {
+    pub fn pack(self, machine: &Machine, kernel: &Kernel) -> Result<Initrd, LabError> {
         let mut tree = Tree::default();
         tree.program("/init", INIT);
         tree.folder("/dev");
         tree.folder("/tmp");
         let mut loaded = Vec::new();
-        for (host, parameters) in modules {
+        for (host, parameters) in machine.modules(kernel) {
             let path = Path::new("/lab").join(host.file_name().unwrap_or_default());
             tree.file(&path, host);
             loaded.push(Module { path, parameters });
@@ -77,6 +83,9 @@ impl Job {
             tree.file(file, file);
         }
         tree.folder(&self.directory);
+        for folder in self.outputs.iter().filter_map(|output| output.parent()) {
+            tree.folder(folder);
+        }
         let mut library_folders = BTreeSet::new();
         for program in &self.programs {
             for library in libraries(program) {
@@ -87,9 +96,11 @@ impl Job {
         let library_path = library_folders.into_iter().collect::<Vec<_>>().join(":");
         let spec = Spec {
             modules: loaded,
+            huge_pages: machine.huge_pages.wanted(),
             commands: self.commands,
             environment: environment(library_path),
             directory: self.directory,
+            outputs: self.outputs.into_iter().collect(),
             stdin: self.stdin,
             count: self.count,
         };
@@ -102,23 +113,34 @@ impl Job {
 fn environment(library_path: String) -> Vec<(String, String)> {
     let fixed =
         [("PATH", "/usr/bin:/bin"), ("HOME", "/tmp")].map(|(name, value)| (name.into(), value.into()));
-    let inherited = env::vars().filter(|(name, _)| INHERITED.iter().any(|prefix| name.starts_with(prefix)));
+    let inherited = variables().filter(|(name, _)| INHERITED.iter().any(|prefix| name.starts_with(prefix)));
     let library_path = [("LD_LIBRARY_PATH".to_owned(), library_path)];
     fixed.into_iter().chain(library_path).chain(inherited).collect()
 }
 
-/// The files that arguments name, by their absolute paths.
-fn named_files(arguments: &[String], directory: &Path) -> BTreeSet<PathBuf> {
+/// This process's variables, but for those that are not UTF-8.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// What arguments may name, as absolute paths.
+fn named_paths(arguments: &[String], directory: &Path) -> BTreeSet<PathBuf> {
     let candidates = arguments.iter().flat_map(|argument| {
         let value = argument.split_once('=').map_or(argument.as_str(), |(_, value)| value);
         let before_colon = value.split_once(':').map_or(value, |(file, _)| file);
         [argument.as_str(), value, before_colon]
     });
-    candidates.map(|name| absolute(name, directory)).filter(|path| path.is_file()).collect()
+    candidates.map(|name| absolute(name, directory)).collect()
+}
+
+/// Whether a command could leave a regular file here. Nobody knows which arguments name such: the lab looks at all of
+/// them when it is done.
+fn can_be_written(path: &Path) -> bool {
+    path.is_file() || !path.exists() && path.parent().is_some_and(Path::is_dir)
 }
 
 /// `name` from `directory` without `.` and `..`, so that it needs no folder that is not carried.
-fn absolute(name: &str, directory: &Path) -> PathBuf {
+pub fn absolute(name: &str, directory: &Path) -> PathBuf {
     let mut path = PathBuf::new();
     for component in directory.join(name).components() {
         match component {
@@ -165,8 +187,22 @@ mod tests {
         fs::create_dir(path.join("sub")).expect("a folder");
         let arguments =
             ["run", "--ram", "24M", "--file", "in.bin:/data:ro", "sub/../prog", "--x=./prog", "k=v", "sub"];
-        let found = named_files(&arguments.map(str::to_owned), path);
-        assert_eq!(found, ["in.bin", "k=v", "prog"].map(|name| path.join(name)).into());
+        let named = named_paths(&arguments.map(str::to_owned), path);
+        let files: Vec<_> = named.iter().filter(|path| path.is_file()).cloned().collect();
+        assert_eq!(files, ["in.bin", "k=v", "prog"].map(|name| path.join(name)));
+    }
+
+    #[test]
+    fn what_is_carried_back_has_a_place_here() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path();
+        fs::write(path.join("old"), "").expect("a file");
+        let arguments = ["--json=new", "--trace", "old", "none/new", "."].map(str::to_owned);
+        let named = named_paths(&arguments, path);
+        let wanted = ["old", "new", "none/new", ""].map(|name| named.contains(&path.join(name)));
+        assert_eq!(wanted, [true; 4]);
+        let places = ["old", "new", "none/new", ""].map(|name| can_be_written(&path.join(name)));
+        assert_eq!(places, [true, true, false, false]);
     }
 
     #[test]

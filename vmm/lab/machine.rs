@@ -84,6 +84,14 @@ impl HugePages {
     const fn bytes(self) -> u64 {
         ((self.huge_2m as u64) << 21) + ((self.huge_1g as u64) << 30)
     }
+
+    /// Those that are wanted, for process 1 to see whether they are there.
+    #[must_use]
+    pub fn wanted(self) -> Vec<lab_init::HugePages> {
+        let both = [(2 << 10, self.huge_2m), (1 << 20, self.huge_1g)];
+        let wanted = both.into_iter().filter(|&(_, count)| count > 0);
+        wanted.map(|(kib, count)| lab_init::HugePages { kib, count }).collect()
+    }
 }
 
 impl Machine {

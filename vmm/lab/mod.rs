@@ -22,6 +22,7 @@ mod error;
 mod initrd;
 mod job;
 mod machine;
+mod outputs;
 mod parts;
 mod qemu;
 mod session;
@@ -34,6 +35,8 @@ pub use job::Job;
 pub use machine::{HugePages, Machine, Vendor};
 
 use std::time::Duration;
+
+use outputs::Outputs;
 
 /// Runs a job and returns its exit status. Its output goes to this process's as it comes.
 ///
@@ -52,11 +55,12 @@ fn run_to_end(
     // Bochs's serial ports take no input.
     job.stdin &= machine.vendor == Vendor::Amd;
     let stdin = job.stdin;
-    let initrd = job.pack(machine.modules(&kernel))?;
+    let outputs = Outputs::new(job.outputs.iter().cloned());
+    let initrd = job.pack(machine, &kernel)?;
     machine.check_memory(initrd.bytes())?;
     let emulator = match machine.vendor {
         Vendor::Amd => qemu::start(machine, &parts::Qemu::locate()?, &kernel, &initrd)?,
         Vendor::Intel => bochs::start(machine, &parts::Bochs::locate()?, &kernel, &initrd)?,
     };
-    session::run(emulator, stdin, timeout)
+    session::run(emulator, stdin, outputs, timeout)
 }

@@ -14,7 +14,7 @@ use super::cache::Tree;
 pub const QEMU: Tree = Tree {
     name: "qemu",
     part: "QEMU",
-    packages: &["qemu-system-x86"],
+    packages: &["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"],
     keep: &["bin/qemu-system-x86_64", "lib/x86_64-linux-gnu/", "share/qemu/", "share/seabios/"],
     resolve: apt::closure,
 };

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::LabError;
 use super::emulator::Emulator;
+use super::outputs::Outputs;
 
 /// How many lines of the console are kept for when it goes wrong.
 const KEPT_LINES: usize = 40;
@@ -34,7 +35,12 @@ const PANIC: &str = "Kernel panic";
 ///
 /// # Errors
 /// The lab ended without a result, or was ended because of `timeout`.
-pub fn run(mut emulator: Emulator, stdin: bool, timeout: Option<Duration>) -> Result<Ended, LabError> {
+pub fn run(
+    mut emulator: Emulator,
+    stdin: bool,
+    mut outputs: Outputs,
+    timeout: Option<Duration>,
+) -> Result<Ended, LabError> {
     let console = Console::default();
     let pid = Pid::from_child(&emulator.child);
     let streams = std::mem::take(&mut emulator.console);
@@ -44,7 +50,7 @@ pub fn run(mut emulator: Emulator, stdin: bool, timeout: Option<Duration>) -> Re
         for stream in streams {
             scope.spawn(|| console.keep(stream));
         }
-        let outcome = carry(&emulator.channel, stdin);
+        let outcome = carry(&emulator.channel, stdin, &mut outputs);
         // The watchdog ends before the process is reaped, so that it never kills another of the same number.
         drop(finished);
         let timed_out = watchdog.join().unwrap_or(false);
@@ -54,6 +60,7 @@ pub fn run(mut emulator: Emulator, stdin: bool, timeout: Option<Duration>) -> Re
     match outcome {
         Ok(Last::Exit(ended)) => Ok(ended),
         Ok(Last::Failure(reason)) => Err(LabError::Failure(reason)),
+        Ok(Last::CannotWrite(error)) => Err(error),
         Err(_) if timed_out => {
             console.print();
             Err(LabError::Timeout { seconds: timeout.unwrap_or_default().as_secs() })
@@ -68,14 +75,15 @@ pub fn run(mut emulator: Emulator, stdin: bool, timeout: Option<Duration>) -> Re
     }
 }
 
-/// The frame after which there is none.
+/// What ends the carrying.
 enum Last {
     Exit(Ended),
     Failure(String),
+    CannotWrite(LabError),
 }
 
 /// Passes frames on until the last one, or until the emulator has closed its end.
-fn carry(channel: &File, stdin: bool) -> io::Result<Last> {
+fn carry(channel: &File, stdin: bool, outputs: &mut Outputs) -> io::Result<Last> {
     let mut frames = BufReader::new(channel);
     let mut taken = Vec::new();
     loop {
@@ -88,6 +96,11 @@ fn carry(channel: &File, stdin: bool) -> io::Result<Last> {
             Frame::Ready => {}
             Frame::Stdout(bytes) => write_through(&mut io::stdout(), &bytes)?,
             Frame::Stderr(bytes) => write_through(&mut io::stderr(), &bytes)?,
+            Frame::File { number, bytes } => {
+                if let Err(error) = outputs.add(number, &bytes) {
+                    return Ok(Last::CannotWrite(error));
+                }
+            }
             Frame::Taken { ns, report } => taken.push((ns, report)),
             Frame::Exit(status) => return Ok(Last::Exit(Ended { status, taken })),
             Frame::Failure(reason) => return Ok(Last::Failure(reason)),

@@ -1,4 +1,4 @@
-//! The project's own tests as a job: cargo builds them here, all of them run in the lab in one boot.
+//! The project's own tests as a job: cargo builds them here, they run in the lab in one boot.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -8,13 +8,14 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use super::cache::files;
+use super::job::{absolute, variables};
 use super::parts::on_path;
 use super::{Job, LabError};
 
 /// What tests run or look with. Those that are not installed are not carried, and the tests that need them say so.
 #[rustfmt::skip]
 const TOOLS: &[&str] = &[
-    "bash", "busybox", "chmod", "head", "mount", "objdump", "readelf", "script", "setpriv", "setsid", "sh",
+    "/bin/sh", "bash", "busybox", "chmod", "head", "mount", "objdump", "readelf", "script", "setpriv", "setsid",
     "sha256sum", "touch", "unshare",
 ];
 /// Tests whose names contain this run here first: they compile the programs that others run, and the lab has no
@@ -64,11 +65,8 @@ impl Job {
     /// # Errors
     /// There is no cargo, or it fails; its own message is on standard error then.
     pub fn tests(filters: Vec<String>) -> Result<Self, LabError> {
-        let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
+        let directory = working_directory()?;
         let built = build(&directory)?;
-        for test in &built.tests {
-            compile_programs(test, &directory)?;
-        }
         let title =
             |test: &Path| format!("     Running {}", test.strip_prefix(&directory).unwrap_or(test).display());
         let command = |test: &PathBuf| lab_init::Command {
@@ -77,15 +75,49 @@ impl Job {
             arguments: filters.clone(),
         };
         let commands = built.tests.iter().map(command).collect();
+        built.job(commands, directory)
+    }
+
+    /// One test binary, which cargo has built and starts here: working directory and environment are its own.
+    ///
+    /// # Errors
+    /// The binary does not run.
+    pub fn test(binary: &str, arguments: Vec<String>) -> Result<Self, LabError> {
+        let directory = working_directory()?;
+        let binary = absolute(binary, &directory);
+        let this = env::current_exe().map_err(LabError::file("find", Path::new("this program")))?;
+        let commands = vec![lab_init::Command { title: None, program: binary.clone(), arguments }];
+        // What the build script tells the compiler, cargo tells the tests, too.
+        let made = variables().filter(|(name, _)| name.starts_with("BIFOLD_")).filter_map(made_file);
+        Built { tests: vec![binary], commands: vec![this], made: made.collect() }.job(commands, directory)
+    }
+}
+
+impl Built {
+    /// The job that runs `commands`, with all that tests may use.
+    fn job(self, commands: Vec<lab_init::Command>, directory: PathBuf) -> Result<Job, LabError> {
+        for test in &self.tests {
+            compile_programs(test, &directory)?;
+        }
         let tools = TOOLS.iter().filter_map(|tool| on_path(tool));
-        let programs = tools.chain(built.tests).chain(built.commands).collect();
-        let mut carried: BTreeSet<PathBuf> = built.made.into_iter().collect();
+        let programs = tools.chain(self.tests).chain(self.commands).collect();
+        let mut carried: BTreeSet<PathBuf> = self.made.into_iter().collect();
         // The tests' own files, and what they made to use again.
         for folder in ["tests", "docs/traces", "target/tmp"] {
             carried.extend(files(&directory.join(folder)).unwrap_or_default());
         }
-        Ok(Self { commands, programs, files: carried, directory, stdin: false, count: false })
+        let outputs = BTreeSet::new();
+        Ok(Job { commands, programs, files: carried, outputs, directory, stdin: false, count: false })
     }
+}
+
+fn working_directory() -> Result<PathBuf, LabError> {
+    env::current_dir().map_err(LabError::file("find", Path::new(".")))
+}
+
+/// The file that a variable of the build script names, if it does.
+fn made_file((_, value): (String, String)) -> Option<PathBuf> {
+    Some(PathBuf::from(value)).filter(|path| path.is_absolute() && path.is_file())
 }
 
 fn compile_programs(test: &Path, directory: &Path) -> Result<(), LabError> {
@@ -120,8 +152,7 @@ fn parse(messages: &str) -> Built {
                 }
             }
             Message::BuildScriptExecuted { env } => {
-                let values = env.into_iter().map(|(_, value)| PathBuf::from(value));
-                built.made.extend(values.filter(|value| value.is_absolute() && value.is_file()));
+                built.made.extend(env.into_iter().filter_map(made_file));
             }
             Message::CompilerArtifact { executable: None, .. } | Message::Other => {}
         }

@@ -81,7 +81,7 @@ impl Machine {
         pager_failed: impl FnOnce(PagerError) + Send + 'static,
     ) -> Result<Self, MachineError> {
         let ram = GuestRam::new(config.ram)?;
-        let vm = Vm::new(ram.clone())?;
+        let vm = Vm::new(&config.hypervisor, ram.clone())?;
         let vcpu = vm.vcpu()?;
         let store = open_store(&config)?;
         // Before anything touches guest RAM: the pager must know of every page in it.

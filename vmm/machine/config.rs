@@ -6,12 +6,15 @@ use paging::policy::PolicyKind;
 
 use super::board::Streams;
 use super::boot::Start;
+use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::Size;
 use crate::store::StoreSpec;
 
 /// What to run, and in what.
 pub struct Config {
+    /// What makes the VM.
+    pub hypervisor: Hypervisor,
     /// Guest RAM.
     pub ram: Size,
     /// How much of it the host keeps resident; `None`: the host's kernel backs all of it.

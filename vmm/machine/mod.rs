@@ -16,4 +16,4 @@ pub use boot::Start;
 pub use config::{Config, Guest, Program};
 pub use run::{End, Reading, Run, run};
 pub use vcpu::Crash;
-pub use vm::check_kvm;
+pub use vm::{Hypervisor, VmError};

@@ -67,6 +67,41 @@ impl<T> During<T> for Result<T, kvm_ioctls::Error> {
     }
 }
 
+/// This machine's /dev/kvm, open and found to have what a VM needs.
+#[derive(Debug)]
+pub struct Hypervisor(Kvm);
+
+impl Hypervisor {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// KVM is missing, too old, or not for this user.
+    pub fn open() -> Result<Self, VmError> {
+        let kvm = Kvm::new().map_err(|error| match error.errno() {
+            libc::ENOENT => VmError::NoKvm,
+            libc::EACCES | libc::EPERM => VmError::Permission,
+            _ => VmError::Open(error),
+        })?;
+        let version = kvm.get_api_version();
+        if version != KVM_API_VERSION as i32 {
+            return Err(VmError::ApiVersion(version));
+        }
+        let needed = [
+            (Cap::Irqchip, "in-kernel interrupt controllers (KVM_CAP_IRQCHIP)"),
+            (Cap::Irqfd, "interrupts by eventfd (KVM_CAP_IRQFD)"),
+            (Cap::UserMemory, "user memory regions (KVM_CAP_USER_MEMORY)"),
+            (Cap::ImmediateExit, "the immediate exit (KVM_CAP_IMMEDIATE_EXIT)"),
+            (Cap::ExtCpuid, "KVM_GET_SUPPORTED_CPUID (KVM_CAP_EXT_CPUID)"),
+        ];
+        for (cap, name) in needed {
+            if !kvm.check_extension(cap) {
+                return Err(VmError::Extension(name));
+            }
+        }
+        Ok(Self(kvm))
+    }
+}
+
 /// A VM with RAM, in-kernel interrupt controllers and one vCPU.
 #[derive(Debug)]
 pub struct Vm {
@@ -80,9 +115,9 @@ impl Vm {
     /// Makes a VM whose RAM is `ram`.
     ///
     /// # Errors
-    /// KVM is missing, too old or refuses.
-    pub fn new(ram: GuestRam) -> Result<Self, VmError> {
-        let kvm = open()?;
+    /// KVM refuses.
+    pub fn new(hypervisor: &Hypervisor, ram: GuestRam) -> Result<Self, VmError> {
+        let kvm = &hypervisor.0;
         let fd = kvm.create_vm().during("create a VM")?;
         for (slot, region) in ram.regions().iter().enumerate() {
             let memory = kvm_userspace_memory_region {
@@ -135,41 +170,8 @@ impl Vm {
     }
 }
 
-/// Whether a VM could be made here.
-///
-/// # Errors
-/// What is missing.
-pub fn check_kvm() -> Result<(), VmError> {
-    open().map(drop)
-}
-
 /// What KVM has counted about a VM or a vCPU; nothing where it does not say (before Linux 5.14).
 pub fn statistics(descriptor: &impl AsRawFd) -> BTreeMap<String, u64> {
     let read = KvmStats::open(descriptor).and_then(|stats| stats.read());
     read.inspect_err(|error| log::warn!("KVM gives no statistics: {error}")).unwrap_or_default()
-}
-
-fn open() -> Result<Kvm, VmError> {
-    let kvm = Kvm::new().map_err(|error| match error.errno() {
-        libc::ENOENT => VmError::NoKvm,
-        libc::EACCES | libc::EPERM => VmError::Permission,
-        _ => VmError::Open(error),
-    })?;
-    let version = kvm.get_api_version();
-    if version != KVM_API_VERSION as i32 {
-        return Err(VmError::ApiVersion(version));
-    }
-    let needed = [
-        (Cap::Irqchip, "in-kernel interrupt controllers (KVM_CAP_IRQCHIP)"),
-        (Cap::Irqfd, "interrupts by eventfd (KVM_CAP_IRQFD)"),
-        (Cap::UserMemory, "user memory regions (KVM_CAP_USER_MEMORY)"),
-        (Cap::ImmediateExit, "the immediate exit (KVM_CAP_IMMEDIATE_EXIT)"),
-        (Cap::ExtCpuid, "KVM_GET_SUPPORTED_CPUID (KVM_CAP_EXT_CPUID)"),
-    ];
-    for (cap, name) in needed {
-        if !kvm.check_extension(cap) {
-            return Err(VmError::Extension(name));
-        }
-    }
-    Ok(kvm)
 }

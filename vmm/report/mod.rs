@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::machine::{Config, End, Guest, Run};
+use crate::measure::SecondLevel;
 use crate::pager::HostStats;
 pub use level::{Level, Percentiles, SourceCount};
 pub use replay::{Outcome, ReplayReport, Row};
@@ -35,6 +36,8 @@ pub struct Report {
     pub guest_policy: Option<&'static str>,
     /// The host's.
     pub host_policy: &'static str,
+    /// How the host translates guest-physical addresses.
+    pub second_level: SecondLevel,
     /// From the start of the vCPU to its end.
     pub elapsed_ns: u64,
     /// How the run ended: `exit`, `signal`, `crash`, ...
@@ -67,6 +70,7 @@ impl Report {
             store: config.store.to_string(),
             guest_policy: program.map(|program| program.policy.name()),
             host_policy: config.host_policy.name(),
+            second_level: SecondLevel::of_this_host(),
             elapsed_ns: 0,
             end: "running",
             exit_status: None,
@@ -103,6 +107,7 @@ impl fmt::Display for Report {
         if let Some(guest) = &self.guest {
             writeln!(f, "{}", table(guest, self.host.as_ref()))?;
         }
+        writeln!(f, "second level: {}", self.second_level)?;
         writeln!(f, "{} in {}", self.end, Nanos(self.elapsed_ns))
     }
 }

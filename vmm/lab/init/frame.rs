@@ -14,6 +14,13 @@ pub enum Frame {
     Stdout(Vec<u8>),
     /// Bytes from standard error.
     Stderr(Vec<u8>),
+    /// Bytes of a file that a command has written, in order; none for an empty one.
+    File {
+        /// Which of the specification's outputs.
+        number: u32,
+        /// The bytes that follow those of the frame before.
+        bytes: Vec<u8>,
+    },
     /// What a command took, and the report that it wrote, if any.
     Taken {
         /// From its start to its end, in nanoseconds of the lab's clock.
@@ -36,15 +43,19 @@ impl Frame {
     /// # Errors
     /// Those of the writer; `InvalidInput` for a payload over 64 KiB.
     pub fn send(&self, channel: &mut impl Write) -> io::Result<()> {
-        let taken;
+        let joined;
         let (kind, payload): (u8, &[u8]) = match self {
             Self::Ready => (b'R', &[]),
             Self::Stdin(bytes) => (b'I', bytes),
             Self::Stdout(bytes) => (b'O', bytes),
             Self::Stderr(bytes) => (b'E', bytes),
             Self::Taken { ns, report } => {
-                taken = [&ns.to_le_bytes(), report.as_slice()].concat();
-                (b'T', &taken)
+                joined = [&ns.to_le_bytes(), report.as_slice()].concat();
+                (b'T', &joined)
+            }
+            Self::File { number, bytes } => {
+                joined = [&number.to_le_bytes(), bytes.as_slice()].concat();
+                (b'W', &joined)
             }
             Self::Exit(status) => (b'X', std::slice::from_ref(status)),
             Self::Failure(reason) => (b'F', reason.as_bytes()),
@@ -83,6 +94,9 @@ impl Frame {
                 ns: u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
                 report: report.to_vec(),
             }),
+            (b'W', [a, b, c, d, bytes @ ..]) => {
+                Ok(Self::File { number: u32::from_le_bytes([*a, *b, *c, *d]), bytes: bytes.to_vec() })
+            }
             (b'X', &[status]) => Ok(Self::Exit(status)),
             (b'F', _) => Ok(Self::Failure(String::from_utf8_lossy(&payload).into_owned())),
             _ => Err(io::ErrorKind::InvalidData.into()),
@@ -102,6 +116,7 @@ mod tests {
             Frame::Stdout(b"out\0\xff".to_vec()),
             Frame::Stderr(vec![7; MAX_PAYLOAD]),
             Frame::Taken { ns: 1 << 40, report: b"{}".to_vec() },
+            Frame::File { number: 1 << 20, bytes: b"{}".to_vec() },
             Frame::Exit(139),
             Frame::Failure("no /dev/kvm".to_owned()),
         ];
@@ -118,9 +133,14 @@ mod tests {
 
     #[test]
     fn noise_is_no_frame() {
-        for noise in
-            [&b"Linux version 6.12"[..], b"T\x02\0\0\0{}", b"X\0\0\0\0", b"X\x02\0\0\0ab", b"?\0\0\0\0"]
-        {
+        for noise in [
+            &b"Linux version 6.12"[..],
+            b"T\x02\0\0\0{}",
+            b"W\x02\0\0\0{}",
+            b"X\0\0\0\0",
+            b"X\x02\0\0\0ab",
+            b"?\0\0\0\0",
+        ] {
             assert_eq!(Frame::receive(&mut &*noise).map_err(|e| e.kind()), Err(io::ErrorKind::InvalidData));
         }
     }

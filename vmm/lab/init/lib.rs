@@ -5,4 +5,4 @@ mod frame;
 mod spec;
 
 pub use frame::Frame;
-pub use spec::{Command, Module, Spec};
+pub use spec::{Command, HugePages, Module, Spec};

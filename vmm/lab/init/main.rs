@@ -1,15 +1,17 @@
 //! Process 1 of the lab: makes the file systems, loads KVM's modules, runs the commands and reports how they
 //! ended. It carries their standard streams over the serial port, so that a pipe on the host is a pipe here.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ChildStdin, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use lab_init::{Command, Frame, Module, Spec};
+use lab_init::{Command, Frame, HugePages, Module, Spec};
 use rustix::mount::{MountFlags, mount, mount_remount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
@@ -23,6 +25,16 @@ const FILE_SYSTEMS: &[(&str, &str)] = &[
     ("devpts", "/dev/pts"),
     ("tmpfs", "/dev/shm"),
 ];
+
+/// What programs expect beside the devices: name, target.
+const LINKS: &[(&str, &str)] = &[
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+];
+/// Bytes of a file that go in one frame.
+const PIECE: usize = 32 << 10;
 
 /// MODULE_INIT_COMPRESSED_FILE of linux/module.h: the kernel decompresses the file.
 const COMPRESSED_FILE: i32 = 4;
@@ -54,6 +66,9 @@ fn make_file_systems() -> Result<(), String> {
         mount(kind, at, kind, MountFlags::empty(), None)
             .map_err(|error| format!("cannot mount {kind} on {at}: {error}"))?;
     }
+    for &(link, target) in LINKS {
+        symlink(target, link).map_err(|error| format!("cannot link {link}: {error}"))?;
+    }
     // By itself it takes half of the memory; what the job stores in /tmp may need more.
     mount_remount("/", MountFlags::empty(), c"size=80%")
         .map_err(|error| format!("cannot enlarge the root: {error}"))
@@ -75,8 +90,10 @@ fn run(channel: &File) -> Result<u8, String> {
     for module in &spec.modules {
         load(module)?;
     }
+    spec.huge_pages.iter().try_for_each(check_huge_pages)?;
     let writer = Mutex::new(channel);
     send(&writer, Frame::Ready);
+    let before: Vec<_> = spec.outputs.iter().map(|output| last_write(output)).collect();
     let mut first_failure = 0;
     for command in &spec.commands {
         if let Some(title) = &command.title {
@@ -92,7 +109,38 @@ fn run(channel: &File) -> Result<u8, String> {
             first_failure = status;
         }
     }
+    for (number, (output, before)) in (0..).zip(spec.outputs.iter().zip(before)) {
+        if last_write(output) != before {
+            send_file(&writer, number, output)
+                .map_err(|error| format!("cannot send {} back: {error}", output.display()))?;
+        }
+    }
     Ok(first_failure)
+}
+
+/// When a regular file was written; `None` where there is none.
+fn last_write(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok().filter(Metadata::is_file)?.modified().ok()
+}
+
+/// Sends a file; nothing if a command has removed it.
+fn send_file(writer: &Mutex<&File>, number: u32, path: &Path) -> io::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; PIECE];
+    let mut empty = true;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count > 0 || empty {
+            send(writer, Frame::File { number, bytes: buffer[..count].to_vec() });
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        empty = false;
+    }
 }
 
 fn load(module: &Module) -> Result<(), String> {
@@ -105,6 +153,20 @@ fn load(module: &Module) -> Result<(), String> {
     finit_module(&file, &parameters, flags).map_err(|error| {
         format!("the kernel does not load module {name} (parameters: {:?}): {error}", module.parameters)
     })
+}
+
+fn check_huge_pages(wanted: &HugePages) -> Result<(), String> {
+    let HugePages { kib, count } = wanted;
+    let path = format!("/sys/kernel/mm/hugepages/hugepages-{kib}kB/nr_hugepages");
+    let found = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    if found.trim().parse() == Ok(*count) {
+        return Ok(());
+    }
+    Err(format!(
+        "its kernel could set aside {} of {count} huge pages of {} MiB; give more --memory, or ask for fewer",
+        found.trim(),
+        kib >> 10
+    ))
 }
 
 fn run_command(spec: &Spec, command: &Command, channel: &File, writer: &Mutex<&File>) -> Result<u8, String> {

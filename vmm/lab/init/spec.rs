@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 pub struct Spec {
     /// Kernel modules, in the order in which they are loaded.
     pub modules: Vec<Module>,
+    /// What was asked of the kernel's command line; it gives fewer without failing.
+    pub huge_pages: Vec<HugePages>,
     /// What to run, one after the other. All are run; the first failure's status counts.
     pub commands: Vec<Command>,
     /// Environment of every command; nothing else is in it.
     pub environment: Vec<(String, String)>,
     /// Working directory of every command.
     pub directory: PathBuf,
+    /// Files to send back if a command writes them.
+    pub outputs: Vec<PathBuf>,
     /// Whether the lab sends standard input; without it the commands' input is empty.
     pub stdin: bool,
     /// Whether to send what each command took.
@@ -37,6 +41,15 @@ pub struct Module {
     pub path: PathBuf,
     /// Its parameters, such as `npt=0`.
     pub parameters: String,
+}
+
+/// Huge pages of one size that are to be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HugePages {
+    /// Their size.
+    pub kib: u64,
+    /// How many.
+    pub count: u32,
 }
 
 /// One program to run.
