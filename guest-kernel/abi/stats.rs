@@ -50,15 +50,26 @@ pub const BUCKETS: usize = 256;
 const SUB_BITS: u32 = 2;
 
 /// A histogram of durations in TSC cycles, logarithmic with 4 buckets an octave: a value read back is at
-/// most 25% too high.
+/// most 25% too high. Their sum is exact.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Latency {
     /// Durations seen, by [`Latency::bucket`].
     pub counts: [u64; BUCKETS],
+    /// All durations together, in cycles.
+    pub total: u64,
 }
 
 impl Latency {
+    /// Counts a duration.
+    #[inline]
+    pub fn record(&mut self, cycles: u64) {
+        if let Some(count) = self.counts.get_mut(Self::bucket(cycles)) {
+            *count += 1;
+        }
+        self.total = self.total.wrapping_add(cycles);
+    }
+
     /// The bucket of a duration.
     #[must_use]
     pub const fn bucket(cycles: u64) -> usize {
@@ -118,6 +129,8 @@ pub struct GuestStats {
     pub switches: u64,
     /// Timer interrupts.
     pub ticks: u64,
+    /// TSC cycles from the kernel's entry to the program's first instruction; 0 until then.
+    pub boot: u64,
     /// From the entry of the fault handler to its return, minor faults.
     pub minor: Latency,
     /// The same, major faults.

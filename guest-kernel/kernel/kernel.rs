@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 
 use abi::addr::Gva;
 use abi::port::{EXIT, Exit};
-use abi::stats::{Latency, Source};
+use abi::stats::Source;
 
 use crate::arch::trap::{self, Registers};
 use crate::arch::{apic, cpu};
@@ -48,12 +48,14 @@ pub struct Kernel {
 static KERNEL: AtomicPtr<Kernel> = AtomicPtr::new(core::ptr::null_mut());
 
 impl Kernel {
-    /// Starts the current thread. From here on the kernel runs in traps only.
-    pub fn run(self: Box<Self>) -> ! {
+    /// Starts the current thread. From here on the kernel runs in traps only. `entered`: the time-stamp counter at the
+    /// kernel's entry.
+    pub fn run(self: Box<Self>, entered: u64) -> ! {
         let kernel = Box::leak(self);
         kernel.resume();
         kernel.start_timer(SLICE);
         KERNEL.store(kernel, Ordering::Relaxed);
+        kernel.memory.stats.boot = cpu::rdtsc() - entered;
         trap::enter_user()
     }
 
@@ -126,9 +128,7 @@ impl Kernel {
             (&mut self.process.minor_faults, &mut self.memory.stats.minor)
         };
         *count += 1;
-        if let Some(bucket) = latency.counts.get_mut(Latency::bucket(cycles)) {
-            *bucket += 1;
-        }
+        latency.record(cycles);
     }
 
     /// A fault that nothing allows.

@@ -41,6 +41,7 @@ const HEAP_BYTES_A_FRAME: u64 = 72;
 /// # Safety
 /// Called once, by the boot code, in the state that abi::boot describes.
 pub unsafe fn start(info: Gpa, heap: &Heap) -> ! {
+    let entered = cpu::rdtsc();
     // SAFETY: the VMM put it there; nothing writes it while the kernel runs.
     let info: &'static BootInfo = unsafe { &*direct::pointer::<BootInfo>(info) };
     assert!(info.magic == boot::MAGIC, "no boot information: started by another VMM?");
@@ -69,7 +70,7 @@ pub unsafe fn start(info: Gpa, heap: &Heap) -> ! {
 
     let memory = memory(info, heap_end);
     match program(info, memory, root) {
-        Ok(kernel) => kernel.run(),
+        Ok(kernel) => kernel.run(entered),
         Err(errno) => power_off(Exit::ExecFailed(errno.0 as u8)),
     }
 }

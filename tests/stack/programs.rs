@@ -119,6 +119,11 @@ fn static_c_programs_run() {
 }
 
 #[test]
+fn a_program_reads_its_own_code_while_it_runs_it() {
+    same_as_native(compile_c("itself.c", &["-static"]).to_str().unwrap(), &[]).succeeded();
+}
+
+#[test]
 fn static_rust_programs_run() {
     let program = compile_rust("big.rs");
     same_as_native(program.to_str().unwrap(), &["2"]).succeeded();

@@ -80,6 +80,7 @@ fn run_in_guest(hypervisor: Hypervisor, argv: Vec<String>) -> Result<(String, Re
         streams,
     };
     let config = Config {
+        asked: Instant::now(),
         hypervisor,
         ram: RAM,
         host_ram: Some(HOST_RAM),

@@ -16,6 +16,7 @@ mod test;
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
@@ -52,12 +53,13 @@ const GUEST_BROKE: u8 = 3;
 
 /// Runs the command that the process's arguments name and returns its exit status.
 pub fn main() -> ExitCode {
+    let asked = Instant::now();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return answer(&error),
     };
     start_log(cli.verbose);
-    run(cli).unwrap_or_else(|error| {
+    run(cli, asked).unwrap_or_else(|error| {
         if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
             // Nobody reads what we print: end as a program does that SIGPIPE ends.
             return ExitCode::from(outcome::BROKEN_PIPE);
@@ -67,7 +69,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
+fn run(cli: Cli, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
     let guest = match cli.command {
         Some(Command::Lab(args)) => return lab::run(args),
         Some(Command::Replay(args)) => return replay::run(&args),
@@ -77,7 +79,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
     };
     match (host::choose(cli.host)?, guest) {
         (Chosen::Lab, _) => host::run_in_lab(cli.host.is_some()),
-        (Chosen::Kvm(hypervisor), Some(args)) => run::run(&args, hypervisor),
+        (Chosen::Kvm(hypervisor), Some(args)) => run::run(&args, hypervisor, asked),
         (Chosen::Kvm(hypervisor), None) => demo::run(hypervisor),
     }
 }

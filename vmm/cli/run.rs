@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use paging::policy::PolicyKind;
 use rustix::termios::{isatty, tcgetwinsize};
@@ -68,7 +68,7 @@ pub struct Args {
 }
 
 /// Runs what the arguments say and returns the program's exit status.
-pub fn run(args: &Args, hypervisor: Hypervisor) -> Result<ExitCode, Box<dyn Error>> {
+pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
     limits::check(args.ram, args.host_ram)?;
     let json = args.json.as_deref().map(|path| create("--json", path)).transpose()?;
     let guest = match &args.kernel {
@@ -76,6 +76,7 @@ pub fn run(args: &Args, hypervisor: Hypervisor) -> Result<ExitCode, Box<dyn Erro
         None => Guest::Program(Box::new(program_of(args)?)),
     };
     let config = Config {
+        asked,
         hypervisor,
         ram: args.ram,
         host_ram: args.host_ram,

@@ -96,15 +96,20 @@ impl Job {
 impl Built {
     /// The job that runs `commands`, with all that tests may use.
     fn job(self, commands: Vec<lab_init::Command>, directory: PathBuf) -> Result<Job, LabError> {
+        let mut made_folders = BTreeSet::new();
         for test in &self.tests {
             compile_programs(test, &directory)?;
+            // TARGET/PROFILE/deps/TEST: cargo's folder for what tests make is TARGET/tmp.
+            made_folders.extend(test.ancestors().nth(3).map(|target| target.join("tmp")));
         }
         let tools = TOOLS.iter().filter_map(|tool| on_path(tool));
         let programs = tools.chain(self.tests).chain(self.commands).collect();
         let mut carried: BTreeSet<PathBuf> = self.made.into_iter().collect();
         // The tests' own files, and what they made to use again.
-        for folder in ["tests", "docs/traces", "target/tmp"] {
-            carried.extend(files(&directory.join(folder)).unwrap_or_default());
+        for folder in
+            ["tests", "docs/traces"].map(|folder| directory.join(folder)).iter().chain(&made_folders)
+        {
+            carried.extend(files(folder).unwrap_or_default());
         }
         let outputs = BTreeSet::new();
         Ok(Job { commands, programs, files: carried, outputs, directory, stdin: false, count: false })

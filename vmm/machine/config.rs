@@ -1,6 +1,6 @@
 //! What to run, and in what.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use paging::policy::PolicyKind;
 
@@ -13,6 +13,8 @@ use crate::store::StoreSpec;
 
 /// What to run, and in what.
 pub struct Config {
+    /// When the user asked for it.
+    pub asked: Instant,
     /// What makes the VM.
     pub hypervisor: Hypervisor,
     /// Guest RAM.

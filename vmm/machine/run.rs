@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use abi::layout::STATS;
 use abi::port::Exit;
 use abi::stats::GuestStats;
+use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use vm_memory::{ByteValued, Bytes, GuestAddress};
@@ -58,6 +59,10 @@ pub struct Run {
     pub end: End,
     /// The last reading.
     pub reading: Reading,
+    /// From when the user asked for the run to the start of the vCPU.
+    pub prepared: Duration,
+    /// The time that this process was on a CPU until then.
+    pub prepared_cpu: Duration,
     /// What KVM counted, by its own names; empty where it does not say.
     pub kvm: BTreeMap<String, u64>,
 }
@@ -81,6 +86,7 @@ const REPEAT: Duration = Duration::from_millis(10);
 /// # Errors
 /// It cannot be built, or the host cannot go on with it.
 pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result<Run, MachineError> {
+    let asked = config.asked;
     let (sender, events) = mpsc::channel();
     let pager_failed = {
         let sender = sender.clone();
@@ -91,14 +97,8 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
         Machine::new(config, pager_failed)?;
     let signals = watch_signals(sender.clone())?;
     let vcpu = VcpuThread::start(vcpu, buses, ram.clone(), move |stop| drop(sender.send(Event::Vcpu(stop))))?;
-    let watch = Watch {
-        events,
-        started: Instant::now(),
-        timeout,
-        tsc_khz,
-        ram: ours.then_some(&ram),
-        pager: pager.as_ref(),
-    };
+    let (started, prepared_cpu) = (Instant::now(), cpu_time());
+    let watch = Watch { events, started, timeout, tsc_khz, ram: ours.then_some(&ram), pager: pager.as_ref() };
 
     let ended = watch.until_end(progress);
     let (end, stopped) = match ended {
@@ -121,7 +121,13 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
         // nothing that it uses may go away.
         std::mem::forget((vm, pager, input));
     }
-    Ok(Run { end, reading, kvm })
+    Ok(Run { end, reading, prepared: started.duration_since(asked), prepared_cpu, kvm })
+}
+
+/// How long this process has been on a CPU.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// How watching ended.

@@ -42,9 +42,11 @@ pub struct SourceCount {
     pub faults: u64,
 }
 
-/// Percentiles of a duration in nanoseconds; `None` where nothing was measured.
+/// Mean and percentiles of a duration in nanoseconds; `None` where nothing was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Percentiles {
+    /// The mean, exact but for the fraction.
+    pub mean_ns: Option<u64>,
     /// Half were at most this long.
     pub p50_ns: Option<u64>,
     /// 99 of 100 were at most this long.
@@ -54,7 +56,11 @@ pub struct Percentiles {
 impl From<LatencySummary> for Percentiles {
     fn from(summary: LatencySummary) -> Self {
         let measured = |ns| (summary.count > 0).then_some(ns);
-        Self { p50_ns: measured(summary.p50_ns), p99_ns: measured(summary.p99_ns) }
+        Self {
+            mean_ns: measured(summary.mean_ns),
+            p50_ns: measured(summary.p50_ns),
+            p99_ns: measured(summary.p99_ns),
+        }
     }
 }
 
@@ -119,13 +125,18 @@ impl Level {
 
 fn percentiles(latency: &Latency, tsc_khz: u64) -> Percentiles {
     let at = |percent| percentile(latency, percent).map(|cycles| to_ns(cycles, tsc_khz));
-    Percentiles { p50_ns: at(50), p99_ns: at(99) }
+    let mean = latency.total.checked_div(recorded(latency)).map(|cycles| to_ns(cycles, tsc_khz));
+    Percentiles { mean_ns: mean, p50_ns: at(50), p99_ns: at(99) }
+}
+
+/// How many durations there are. The guest writes these: sums that overflow are nonsense, but must not stop the report.
+fn recorded(latency: &Latency) -> u64 {
+    latency.counts.iter().fold(0u64, |sum, &count| sum.saturating_add(count))
 }
 
 /// The smallest bucket top that `percent` of the durations do not exceed.
 fn percentile(latency: &Latency, percent: u64) -> Option<u64> {
-    // The guest writes these: sums that overflow are nonsense, but must not stop the report.
-    let total = latency.counts.iter().fold(0u64, |sum, &count| sum.saturating_add(count));
+    let total = recorded(latency);
     let wanted = (u128::from(total) * u128::from(percent)).div_ceil(100) as u64;
     let mut seen = 0u64;
     (0..BUCKETS).filter(|_| total > 0).find_map(|bucket| {
@@ -134,7 +145,8 @@ fn percentile(latency: &Latency, percent: u64) -> Option<u64> {
     })
 }
 
-fn to_ns(cycles: u64, tsc_khz: u64) -> u64 {
+/// Cycles of a guest's time-stamp counter as nanoseconds.
+pub fn to_ns(cycles: u64, tsc_khz: u64) -> u64 {
     (u128::from(cycles) * 1_000_000 / u128::from(tsc_khz.max(1))) as u64
 }
 
@@ -143,10 +155,8 @@ mod tests {
     use super::*;
 
     fn latency(durations: &[u64]) -> Latency {
-        let mut latency = Latency { counts: [0; BUCKETS] };
-        for &duration in durations {
-            latency.counts[Latency::bucket(duration)] += 1;
-        }
+        let mut latency = Latency { counts: [0; BUCKETS], total: 0 };
+        durations.iter().for_each(|&duration| latency.record(duration));
         latency
     }
 
@@ -157,6 +167,7 @@ mod tests {
         let (p50, p99) = (measured.p50_ns.expect("measured"), measured.p99_ns.expect("measured"));
         assert!((50_000..=62_500).contains(&p50), "{p50}");
         assert!((99_000..=123_750).contains(&p99), "{p99}");
+        assert_eq!(measured.mean_ns, Some(50_050), "the mean is exact");
     }
 
     #[test]

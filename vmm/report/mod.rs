@@ -1,6 +1,7 @@
 //! What a run prints: tables and JSON.
 
 mod level;
+mod phases;
 mod replay;
 mod table;
 mod units;
@@ -15,6 +16,7 @@ use crate::machine::{Config, End, Guest, Run};
 use crate::measure::SecondLevel;
 use crate::pager::HostStats;
 pub use level::{Level, Percentiles, SourceCount};
+pub use phases::Phases;
 pub use replay::{Outcome, ReplayReport, Row};
 pub use table::table;
 pub use units::{Count, Nanos, Pages};
@@ -40,6 +42,8 @@ pub struct Report {
     pub second_level: SecondLevel,
     /// From the start of the vCPU to its end.
     pub elapsed_ns: u64,
+    /// What came before, and what it consists of.
+    pub phases: Phases,
     /// How the run ended: `exit`, `signal`, `crash`, ...
     pub end: &'static str,
     /// The program's exit status, where it exited.
@@ -72,6 +76,7 @@ impl Report {
             host_policy: config.host_policy.name(),
             second_level: SecondLevel::of_this_host(),
             elapsed_ns: 0,
+            phases: Phases::default(),
             end: "running",
             exit_status: None,
             guest: None,
@@ -85,6 +90,7 @@ impl Report {
     pub fn finish(&mut self, run: &Run) {
         let reading = &run.reading;
         self.elapsed_ns = reading.elapsed.as_nanos() as u64;
+        self.phases = Phases::of(run);
         (self.end, self.exit_status) = end(&run.end);
         self.guest = reading.guest.as_deref().map(|stats| Level::of_guest(stats, reading.tsc_khz));
         self.host = reading.host.as_ref().map(Level::of_host);

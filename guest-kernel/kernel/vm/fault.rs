@@ -81,7 +81,7 @@ impl Memory {
             (_, Recipe::File(file, index)) if access.allow(Rights::WRITE) => {
                 self.copy_in(&place, page, file, index)
             }
-            (Page::Untouched, Recipe::File(file, index)) => self.map_file(&place, file, index),
+            (Page::Untouched, Recipe::File(file, index)) => self.map_file(&place, page, file, index),
             // The entry of a resident page has the area's rights, but for writing to the cache's frames.
             (Page::Resident(_), _) => {
                 unreachable!("{entry:?} does not permit {access:?}, which its area allows")
@@ -146,15 +146,16 @@ impl Memory {
         Ok(if major { Source::File } else { Source::Copy })
     }
 
-    /// Maps the frame of the page cache itself.
-    fn map_file(&mut self, place: &Place, file: FileId, index: u32) -> Result<Source, Invalid> {
+    /// Maps the frame of the page cache itself, or a copy where it is mapped already: an instruction may need both
+    /// mappings at once, as when a program reads its own code.
+    fn map_file(&mut self, place: &Place, page: Gva, file: FileId, index: u32) -> Result<Source, Invalid> {
         let (frame, major) = self.cached(file, index)?;
         let gpa = self.frames.gpa(frame);
-        if let Use::Cache { entry: mapped, .. } = self.frames.get_mut(frame)
-            && let Some(other) = mapped.replace(place.entry)
-        {
-            other.store(Entry::UNTOUCHED);
-            cpu::invlpg(other.gva(&self.frames));
+        if let Use::Cache { entry: mapped, .. } = self.frames.get_mut(frame) {
+            if mapped.is_some() {
+                return self.copy_in(place, page, file, index);
+            }
+            *mapped = Some(place.entry);
         }
         place.entry.store(Entry::resident(gpa, place.rights.without_write()));
         Ok(if major { Source::File } else { Source::Resident })

@@ -89,7 +89,7 @@ pub enum Use {
         page: u32,
         /// The next frame in the same bucket of the cache.
         next: Link,
-        /// The entry that maps it, if any. One at a time: another mapping takes the page over.
+        /// The entry that maps it, if any. One at a time: another mapping of the page gets a copy.
         entry: Option<EntryRef>,
     },
 }

@@ -61,6 +61,7 @@ fn compiled(source: &str, flags: &str, compiler: impl Fn(&Path) -> Command) -> P
 fn compile_the_guest_programs() {
     compile_c("big.c", &["-static"]);
     compile_c("big.c", &["-static-pie"]);
+    compile_c("itself.c", &["-static"]);
     compile_rust("big.rs");
 }
 
