@@ -71,6 +71,30 @@ fn without_npt_the_report_says_that_page_tables_are_shadowed() {
     assert_eq!(output.status.code(), Some(0));
 }
 
+/// KVM's own statistics say with what it has mapped the guest's 32 MiB, the kernel and tables.
+#[test]
+fn the_second_level_maps_pages_of_the_backings_size() {
+    let walk = ["--store=memory", env!("BIFOLD_PROGRAM_WALK"), "32M", "seq", "write"];
+    let mapped = |machine: &[&str], guest: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let report = folder.path().join("report.json");
+        let mut command = lab(machine, &["run"]);
+        let output = command.args(guest).arg("--json").arg(&report).args(walk).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+        assert_eq!(report["second_level"]["translation"], "npt");
+        ["pages_4k", "pages_2m", "pages_1g"].map(|size| report["kvm"][size].as_u64().unwrap())
+    };
+    let small = mapped(&[], &["--ram=64M", "--backing=4k"]);
+    assert!(small[0] > 8192 && small[1..] == [0, 0], "{small:?}");
+    let transparent = mapped(&[], &["--ram=64M", "--backing=thp"]);
+    assert!(transparent[0] < 512 && (16..=32).contains(&transparent[1]), "{transparent:?}");
+    let huge_2m = mapped(&["--hugepages=2M=32"], &["--ram=64M", "--backing=hugetlb-2m"]);
+    assert!(huge_2m[0] == 0 && (16..=32).contains(&huge_2m[1]), "{huge_2m:?}");
+    let huge_1g = mapped(&["--memory=5G", "--hugepages=1G=1"], &["--ram=1G", "--backing=hugetlb-1g"]);
+    assert_eq!(huge_1g, [0, 0, 1]);
+}
+
 /// Bochs takes minutes.
 #[test]
 #[ignore = "takes minutes: cargo test --test lab -- --ignored"]

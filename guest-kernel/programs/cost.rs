@@ -85,7 +85,7 @@ fn cached(rounds: usize, path: &str) -> u64 {
     let Some(first) = whole.checked_sub(rounds) else {
         fail(format!("{path} has fewer than {rounds} pages"))
     };
-    let read = |pages: &[Page]| pages.iter().for_each(|page| drop(black_box(page[0])));
+    let read = |pages: &[Page]| pages.iter().for_each(|page| _ = black_box(page[0]));
     let before = map_file(&file, first, rounds);
     read(before);
     unmap(before);

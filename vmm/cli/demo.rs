@@ -83,6 +83,7 @@ fn run_in_guest(hypervisor: Hypervisor, argv: Vec<String>) -> Result<(String, Re
         asked: Instant::now(),
         hypervisor,
         ram: RAM,
+        backing: None,
         host_ram: Some(HOST_RAM),
         host_policy: PolicyKind::Clock,
         store: StoreSpec::default(),

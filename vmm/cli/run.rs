@@ -14,7 +14,7 @@ use super::output::create;
 use super::{limits, outcome, policy, program};
 use crate::devices::{DiskFile, FileSpec};
 use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Start, Streams};
-use crate::memory::Size;
+use crate::memory::{Backing, Size};
 use crate::report::Report;
 use crate::store::StoreSpec;
 
@@ -24,6 +24,9 @@ pub struct Args {
     /// Guest RAM: what the guest believes it has
     #[arg(long, value_name = "SIZE", default_value = "128M")]
     pub ram: Size,
+    /// What backs guest RAM on the host: 4k, thp, hugetlb-2m or hugetlb-1g [default: what the host's kernel likes]
+    #[arg(long, value_name = "BACKING")]
+    pub backing: Option<Backing>,
     /// Host budget: how much of guest RAM the host keeps resident [default: all of it, backed by the host's kernel]
     #[arg(long, value_name = "SIZE")]
     pub host_ram: Option<Size>,
@@ -70,6 +73,9 @@ pub struct Args {
 /// Runs what the arguments say and returns the program's exit status.
 pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
     limits::check(args.ram, args.host_ram)?;
+    if let Some(backing) = args.backing {
+        backing.check(args.ram, args.host_ram.is_some())?;
+    }
     let json = args.json.as_deref().map(|path| create("--json", path)).transpose()?;
     let guest = match &args.kernel {
         Some(path) => Guest::Kernel(std::fs::read(path).map_err(|error| unreadable(path, &error))?),
@@ -79,6 +85,7 @@ pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCo
         asked,
         hypervisor,
         ram: args.ram,
+        backing: args.backing,
         host_ram: args.host_ram,
         host_policy: args.host_policy,
         store: args.store.clone().unwrap_or_default(),

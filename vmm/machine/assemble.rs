@@ -80,7 +80,7 @@ impl Machine {
         config: Config,
         pager_failed: impl FnOnce(PagerError) + Send + 'static,
     ) -> Result<Self, MachineError> {
-        let ram = GuestRam::new(config.ram)?;
+        let ram = GuestRam::backed(config.ram, config.backing)?;
         let vm = Vm::new(&config.hypervisor, ram.clone())?;
         let vcpu = vm.vcpu()?;
         let store = open_store(&config)?;

@@ -8,7 +8,7 @@ use super::board::Streams;
 use super::boot::Start;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
-use crate::memory::Size;
+use crate::memory::{Backing, Size};
 use crate::store::StoreSpec;
 
 /// What to run, and in what.
@@ -19,6 +19,8 @@ pub struct Config {
     pub hypervisor: Hypervisor,
     /// Guest RAM.
     pub ram: Size,
+    /// What it consists of on the host; `None`: what the host's kernel likes.
+    pub backing: Option<Backing>,
     /// How much of it the host keeps resident; `None`: the host's kernel backs all of it.
     pub host_ram: Option<Size>,
     /// Which frames the host evicts.

@@ -4,14 +4,17 @@
 //! index ([`FrameIndex`], dense from 0), which is what tables are indexed by. This module is the only place
 //! that converts between them and host-virtual addresses.
 
+mod backing;
 mod size;
 
 use abi::addr::{Gfn, Gpa, Hva, PAGE_SIZE};
 use abi::boot::RamRange;
 use abi::layout::{HIGH_RAM_START, LOW_RAM_END};
 use thiserror::Error;
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::mmap::MmapRegion;
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap};
 
+pub use backing::{Backing, BackingError};
 pub use size::{Size, SizeError};
 
 /// A guest frame's dense index: 0 for the first frame of RAM, without the hole below 4 GiB.
@@ -57,16 +60,24 @@ pub struct GuestRam {
 }
 
 impl GuestRam {
-    /// Reserves `size` bytes; no frame is used before it is touched.
+    /// Reserves `size` bytes, backed as the host's kernel likes; no frame is used before it is touched.
     ///
     /// # Errors
     /// The host cannot map that much.
     pub fn new(size: Size) -> Result<Self, RamError> {
+        Self::backed(size, None)
+    }
+
+    /// The same with a backing that was asked for, and checked ([`Backing::check`]).
+    ///
+    /// # Errors
+    /// The host cannot map that much.
+    pub fn backed(size: Size, backing: Option<Backing>) -> Result<Self, RamError> {
         let ranges = ranges(size);
-        let layout: Vec<_> =
-            ranges.iter().map(|range| (GuestAddress(range.start.0), range.bytes as usize)).collect();
-        let memory = GuestMemoryMmap::from_ranges(&layout)
-            .map_err(|error| RamError::Map { size, reason: error.to_string() })?;
+        let regions = ranges.iter().map(|range| map(range, backing)).collect::<Result<_, _>>();
+        let memory = regions
+            .and_then(|regions| GuestMemoryMmap::from_regions(regions).map_err(|error| error.to_string()))
+            .map_err(|reason| RamError::Map { size, reason })?;
         let mut first = 0;
         let mut regions = Vec::with_capacity(ranges.len());
         for (range, region) in ranges.into_iter().zip(memory.iter()) {
@@ -139,6 +150,18 @@ impl GuestRam {
             (page < region.frames()).then_some((region, page * PAGE_SIZE as u64))
         })
     }
+}
+
+/// Maps one range.
+fn map(range: &RamRange, backing: Option<Backing>) -> Result<GuestRegionMmap, String> {
+    let flags = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | backing.map_or(libc::MAP_NORESERVE, Backing::flags);
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let region =
+        MmapRegion::build(None, range.bytes as usize, rights, flags).map_err(|error| error.to_string())?;
+    if let Some(backing) = backing {
+        backing.advise(&region).map_err(|error| error.to_string())?;
+    }
+    GuestRegionMmap::new(region, GuestAddress(range.start.0)).ok_or_else(|| "address overflow".to_owned())
 }
 
 /// Where `size` bytes of RAM are in the guest's physical address space.

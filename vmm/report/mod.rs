@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::machine::{Config, End, Guest, Run};
 use crate::measure::SecondLevel;
+use crate::memory::Backing;
 use crate::pager::HostStats;
 pub use level::{Level, Percentiles, SourceCount};
 pub use phases::Phases;
@@ -28,6 +29,8 @@ pub struct Report {
     pub command: Vec<String>,
     /// Guest RAM.
     pub ram: u64,
+    /// What was asked to back it; `null`: the host's kernel chose.
+    pub backing: Option<&'static str>,
     /// The host's budget; `null`: the host's kernel backs all of guest RAM.
     pub host_ram: Option<u64>,
     /// The guest's swap disk; `null`: none.
@@ -69,6 +72,7 @@ impl Report {
         Self {
             command,
             ram: config.ram.bytes(),
+            backing: config.backing.map(Backing::name),
             host_ram: config.host_ram.map(|budget| budget.bytes()),
             swap: program.and_then(|program| program.swap).map(|swap| swap.bytes()),
             store: config.store.to_string(),
@@ -98,6 +102,13 @@ impl Report {
         self.kvm.clone_from(&run.kvm);
     }
 
+    /// How many pages of 4 KiB, 2 MiB and 1 GiB KVM had mapped at the end.
+    fn mappings(&self) -> Option<[u64; 3]> {
+        let [small, huge_2m, huge_1g] =
+            ["pages_4k", "pages_2m", "pages_1g"].map(|name| self.kvm.get(name).copied());
+        Some([small?, huge_2m?, huge_1g?])
+    }
+
     /// Writes it as one JSON object.
     ///
     /// # Errors
@@ -113,7 +124,17 @@ impl fmt::Display for Report {
         if let Some(guest) = &self.guest {
             writeln!(f, "{}", table(guest, self.host.as_ref()))?;
         }
-        writeln!(f, "second level: {}", self.second_level)?;
+        write!(f, "second level: {}", self.second_level)?;
+        if let Some([small, huge_2m, huge_1g]) = self.mappings() {
+            write!(
+                f,
+                ", {} pages of 4K, {} of 2M, {} of 1G mapped",
+                Count(small),
+                Count(huge_2m),
+                Count(huge_1g)
+            )?;
+        }
+        writeln!(f)?;
         writeln!(f, "{} in {}", self.end, Nanos(self.elapsed_ns))
     }
 }
