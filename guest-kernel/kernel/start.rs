@@ -30,6 +30,7 @@ use crate::time::Clock;
 use crate::vm::Memory;
 use crate::vm::cache::PageCache;
 use crate::vm::frame::FrameTable;
+use crate::vm::mappings::ReverseMap;
 use crate::vm::swap::Swap;
 
 /// The kernel's memory: so much at least, and so much a frame and a swap slot.
@@ -62,7 +63,7 @@ pub unsafe fn start(info: Gpa, heap: &Heap) -> ! {
     let slots =
         device(info, DeviceKind::SWAP_DISK).map_or(0, |base| Mmio::peek_capacity(base) / SECTORS_A_PAGE);
     let heap_bytes =
-        (HEAP_BYTES + frames * HEAP_BYTES_A_FRAME + slots / 4).next_multiple_of(PAGE_SIZE as u64);
+        (HEAP_BYTES + frames * HEAP_BYTES_A_FRAME + slots * 5).next_multiple_of(PAGE_SIZE as u64);
     let heap_end = fresh.0 + heap_bytes;
     assert!(heap_end.0 < info.ram[0].bytes, "guest RAM is too small for the kernel: give more --ram");
     // SAFETY: RAM after the image and the tables, fresh from the host, that nobody else knows of.
@@ -129,6 +130,7 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
     let files = disk(info, DeviceKind::FILE_DISK).and_then(|disk| FileDisk::load(disk).ok());
     Memory {
         policy: AnyPolicy::new(kind, frames.len()),
+        reverse: ReverseMap::new(),
         cache: PageCache::new(frames.len()),
         frames,
         swap: Swap::new(disk(info, DeviceKind::SWAP_DISK)),

@@ -109,6 +109,7 @@ impl Area {
 pub struct TooMany;
 
 /// The areas of an address space: ascending, without overlap, neighbours merged where they are alike.
+#[derive(Clone)]
 pub struct AreaMap {
     areas: Vec<Area>,
     limit: usize,
@@ -120,7 +121,7 @@ impl AreaMap {
     /// No areas, and never more than `limit`.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { areas: Vec::with_capacity(limit), limit, last: 0 }
+        Self { areas: Vec::new(), limit, last: 0 }
     }
 
     /// All of them, ascending.

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use super::frame::{FrameIndex, FrameTable, Link, Use};
+use super::mappings::Mappings;
 use crate::fs::FileId;
 
 /// Hash buckets, each the head of a list that runs through the frames' own entries.
@@ -44,7 +45,7 @@ impl PageCache {
         let head = self.bucket(file, page);
         let next = Link::from_raw(*head);
         *head = Link::to(frame).raw();
-        *frames.get_mut(frame) = Use::Cache { referenced: false, file, page, next, entry: None };
+        *frames.get_mut(frame) = Use::Cache { referenced: false, file, page, next, mappings: Mappings::NONE };
     }
 
     /// Takes a frame out. Nothing maps it any more.

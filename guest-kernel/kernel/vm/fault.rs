@@ -6,6 +6,7 @@ use paging::policy::Policy;
 
 use super::area::{Kind, Recipe};
 use super::frame::{FrameIndex, Use};
+use super::mappings::Mappings;
 use super::page::{Entry, Page, Rights};
 use super::space::AddressSpace;
 use super::swap::Slot;
@@ -69,22 +70,28 @@ impl Memory {
         let page = gva.page_start();
         let place = Place { entry: self.entry(table, page)?, rights: area.rights, kind: area.kind };
         let entry = place.entry.load();
-        match (entry.page(), area.recipe(page)) {
-            (Page::Untouched, Recipe::Zero) => self.zero_in(&place),
-            (Page::Swapped(slot), _) => self.swap_in(&place, slot),
+        match entry.page() {
+            Page::Untouched => match area.recipe(page) {
+                Recipe::Zero => self.zero_in(&place),
+                Recipe::File(file, index) if access.allow(Rights::WRITE) => {
+                    self.copy_in(&place, page, file, index)
+                }
+                Recipe::File(file, index) => self.map_file(&place, file, index),
+            },
+            Page::Swapped(slot) => self.swap_in(&place, slot),
             // The CPU knew an older entry.
-            (Page::Resident(_), _) if entry.permits(access) => {
+            Page::Resident(_) if entry.permits(access) => {
                 cpu::invlpg(page);
                 Ok(Source::Resident)
             }
-            // A frame of the cache is mapped read-only in a private mapping, so a write to it ends here.
-            (_, Recipe::File(file, index)) if access.allow(Rights::WRITE) => {
-                self.copy_in(&place, page, file, index)
-            }
-            (Page::Untouched, Recipe::File(file, index)) => self.map_file(&place, page, file, index),
-            // The entry of a resident page has the area's rights, but for writing to the cache's frames.
-            (Page::Resident(_), _) => {
-                unreachable!("{entry:?} does not permit {access:?}, which its area allows")
+            // The entry of a resident page has the area's rights, but that it lets nobody write what others see.
+            Page::Resident(gpa) => {
+                let frame = self.frames.at(gpa);
+                match self.frames.get(frame) {
+                    Use::Anonymous { mappings, .. } => self.unshare(&place, page, frame, mappings),
+                    Use::Cache { file, page: index, .. } => self.copy_in(&place, page, file, index),
+                    other => unreachable!("an entry maps a frame that holds {other:?}"),
+                }
             }
         }
     }
@@ -134,31 +141,81 @@ impl Memory {
             }
         };
         self.frames.copy(from, frame);
-        if let Use::Cache { entry: mapped, .. } = self.frames.get_mut(from)
-            && *mapped == Some(place.entry)
-        {
-            *mapped = None;
+        if place.entry.load().page() == Page::Resident(self.frames.gpa(from)) {
+            self.forget(from, place.entry);
         }
-        // The copy differs from what the file would give back, so it counts as dirty from the start.
-        self.settle(place, frame, None);
-        place.entry.store(place.entry.load().used(true));
-        cpu::invlpg(page);
+        self.settle_copy(place, page, frame);
         Ok(if major { Source::File } else { Source::Copy })
     }
 
-    /// Maps the frame of the page cache itself, or a copy where it is mapped already: an instruction may need both
-    /// mappings at once, as when a program reads its own code.
-    fn map_file(&mut self, place: &Place, page: Gva, file: FileId, index: u32) -> Result<Source, Invalid> {
-        let (frame, major) = self.cached(file, index)?;
-        let gpa = self.frames.gpa(frame);
-        if let Use::Cache { entry: mapped, .. } = self.frames.get_mut(frame) {
-            if mapped.is_some() {
-                return self.copy_in(place, page, file, index);
-            }
-            *mapped = Some(place.entry);
+    /// A write to a page that was shared by a fork: the last one that maps it has it for itself, others get a copy.
+    fn unshare(
+        &mut self,
+        place: &Place,
+        page: Gva,
+        frame: FrameIndex,
+        mappings: Mappings,
+    ) -> Result<Source, Invalid> {
+        if mappings.single().is_some() {
+            place.entry.store(place.entry.load().with_rights(place.rights).used(true));
+            cpu::invlpg(page);
+            return Ok(Source::Resident);
         }
-        place.entry.store(Entry::resident(gpa, place.rights.without_write()));
+        // Taking a frame must not take this one.
+        self.pinned.push(frame);
+        let copy = self.allocate();
+        self.pinned.pop();
+        let copy = copy?;
+        self.frames.copy(frame, copy);
+        self.forget(frame, place.entry);
+        self.settle_copy(place, page, copy);
+        Ok(Source::Copy)
+    }
+
+    /// Maps the frame of the page cache itself.
+    fn map_file(&mut self, place: &Place, file: FileId, index: u32) -> Result<Source, Invalid> {
+        let (frame, major) = self.cached(file, index)?;
+        if !self.frames.mappings(frame).is_none() {
+            self.pinned.push(frame);
+            let room = self.room_to_map();
+            self.pinned.pop();
+            room?;
+        }
+        self.add_mapping(frame, place.entry);
+        place.entry.store(Entry::resident(self.frames.gpa(frame), place.rights.without_write()));
         Ok(if major { Source::File } else { Source::Resident })
+    }
+
+    /// Makes sure that [`Memory::add_mapping`] works. This may evict a page.
+    pub(super) fn room_to_map(&mut self) -> Result<(), OutOfMemory> {
+        if !self.reverse.has_room() {
+            let frame = self.allocate_zeroed()?;
+            self.reverse.grow(&mut self.frames, frame);
+        }
+        Ok(())
+    }
+
+    /// Another entry maps a resident page.
+    #[inline]
+    pub(super) fn add_mapping(&mut self, frame: FrameIndex, entry: EntryRef) {
+        let mappings = self.frames.mappings(frame);
+        let more = self.reverse.add(&mut self.frames, mappings, entry);
+        self.frames.set_mappings(frame, more);
+    }
+
+    /// An entry no longer maps a resident page.
+    #[inline]
+    fn forget(&mut self, frame: FrameIndex, entry: EntryRef) {
+        let mappings = self.frames.mappings(frame);
+        let fewer = self.reverse.remove(&mut self.frames, mappings, entry);
+        self.frames.set_mappings(frame, fewer);
+    }
+
+    /// Another entry of the same address space maps a resident page instead.
+    pub(super) fn move_mapping(&mut self, frame: FrameIndex, old: EntryRef, new: EntryRef) {
+        let mut mappings = self.frames.mappings(frame);
+        mappings.replace(&mut self.frames, old, new);
+        self.frames.set_mappings(frame, mappings);
     }
 
     /// The frame of the page cache with a page of a file, and whether it had to be read.
@@ -188,31 +245,39 @@ impl Memory {
     /// An anonymous page is resident from now on.
     fn settle(&mut self, place: &Place, frame: FrameIndex, slot: Option<Slot>) {
         place.entry.store(Entry::resident(self.frames.gpa(frame), place.rights));
-        self.admit(frame, Use::Anonymous { slot, entry: place.entry });
+        self.admit(frame, Use::Anonymous { slot, mappings: Mappings::one(place.entry) });
+    }
+
+    /// A copy takes the place of a page that was mapped or would have been. It differs from what the recipe would give back, so it
+    /// counts as dirty from the start.
+    fn settle_copy(&mut self, place: &Place, page: Gva, frame: FrameIndex) {
+        self.settle(place, frame, None);
+        place.entry.store(place.entry.load().used(true));
+        cpu::invlpg(page);
     }
 
     /// Ends a page's life in an address space, wherever it is.
-    pub(super) fn release(&mut self, page: Gva, entry: EntryRef) {
-        match entry.load().page() {
-            Page::Untouched => return,
+    pub(super) fn release(&mut self, page: Gva, reference: EntryRef) {
+        let entry = reference.load();
+        reference.store(Entry::UNTOUCHED);
+        match entry.page() {
+            Page::Untouched => {}
             Page::Swapped(slot) => self.swap.slots.free(slot),
             Page::Resident(gpa) => {
+                cpu::invlpg(page);
                 let frame = self.frames.at(gpa);
-                match self.frames.get_mut(frame) {
-                    Use::Cache { entry: mapped, .. } => *mapped = None,
-                    Use::Anonymous { slot, .. } => {
-                        if let Some(slot) = slot.take() {
+                match self.frames.get(frame) {
+                    Use::Anonymous { slot, mappings } if mappings.single().is_some() => {
+                        if let Some(slot) = slot {
                             self.swap.slots.free(slot);
                         }
                         self.policy.remove(frame.0);
                         self.frames.free(frame);
                         self.stats.resident -= 1;
                     }
-                    other => unreachable!("an entry maps a frame that holds {other:?}"),
+                    _ => self.forget(frame, reference),
                 }
             }
         }
-        entry.store(Entry::UNTOUCHED);
-        cpu::invlpg(page);
     }
 }

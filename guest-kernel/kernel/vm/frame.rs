@@ -1,6 +1,6 @@
 //! Frames: every place in RAM that is not the kernel's own, and what it holds.
 //!
-//! A frame is owned by exactly one of: the free list, a page table, one page of a process (anonymous), the page
+//! A frame is owned by exactly one of: the free list, a page table, the reverse map's nodes, one anonymous page, the page
 //! cache. [`FrameTable`] is the only place that says which. Frames are dense indices here, in the policies and in
 //! lists; page tables and devices want guest-physical addresses.
 
@@ -9,8 +9,8 @@ use alloc::boxed::Box;
 use abi::addr::{Gpa, Gva, PAGE_SIZE};
 use abi::boot::RamRange;
 
+use super::mappings::Mappings;
 use super::swap::Slot;
-use super::table::EntryRef;
 use crate::arch::direct;
 use crate::fs::FileId;
 
@@ -72,12 +72,21 @@ pub enum Use {
         /// The first address that it translates.
         base: Gva,
     },
-    /// A page of one process.
+    /// The kernel's lists of mappings; see mappings.rs.
+    Nodes {
+        /// How many of its nodes are in no list.
+        unused: u16,
+        /// The neighbours among frames that have such nodes.
+        next: Link,
+        /// See `next`.
+        previous: Link,
+    },
+    /// A page of a process, or of several that have not written to it since a fork.
     Anonymous {
-        /// A copy of the page on swap, good as long as the entry is not dirty.
+        /// A copy of the page on swap, good as long as no entry is dirty.
         slot: Option<Slot>,
-        /// The entry that maps it: the reverse map.
-        entry: EntryRef,
+        /// The entries that map it, one at least. While there are several, none lets it be written.
+        mappings: Mappings,
     },
     /// A page of a file; as the disk has it.
     Cache {
@@ -89,8 +98,8 @@ pub enum Use {
         page: u32,
         /// The next frame in the same bucket of the cache.
         next: Link,
-        /// The entry that maps it, if any. One at a time: another mapping of the page gets a copy.
-        entry: Option<EntryRef>,
+        /// The entries that map it.
+        mappings: Mappings,
     },
 }
 
@@ -175,6 +184,24 @@ impl FrameTable {
         &mut self.uses[frame.0 as usize]
     }
 
+    /// Which entries map the page that a frame holds.
+    #[must_use]
+    #[inline]
+    pub fn mappings(&self, frame: FrameIndex) -> Mappings {
+        match self.get(frame) {
+            Use::Anonymous { mappings, .. } | Use::Cache { mappings, .. } => mappings,
+            _ => Mappings::NONE,
+        }
+    }
+
+    /// Notes which entries map the page that a frame holds.
+    #[inline]
+    pub fn set_mappings(&mut self, frame: FrameIndex, list: Mappings) {
+        if let Use::Anonymous { mappings, .. } | Use::Cache { mappings, .. } = self.get_mut(frame) {
+            *mappings = list;
+        }
+    }
+
     /// Takes a frame that holds nothing and is all zeros; an untouched one, if there is one, need not be cleared. Its
     /// use is the caller's to set.
     pub fn take_zeroed(&mut self) -> Option<FrameIndex> {
@@ -247,6 +274,21 @@ impl FrameTable {
         assert!(offset + from.len() <= PAGE_SIZE);
         // SAFETY: inside one frame of ours, see `copy`; `from` is kernel memory and so does not overlap it.
         unsafe { self.bytes(frame).add(offset).copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+    }
+
+    /// Reads words of a frame, from an offset that is a multiple of 8.
+    #[must_use]
+    pub fn words<const N: usize>(&self, frame: FrameIndex, offset: usize) -> [u64; N] {
+        assert!(offset.is_multiple_of(8) && offset + N * 8 <= PAGE_SIZE);
+        // SAFETY: inside one frame of ours, see `copy`; the frame is aligned, and so is the offset.
+        unsafe { self.bytes(frame).add(offset).cast::<[u64; N]>().read() }
+    }
+
+    /// Writes words of a frame, from an offset that is a multiple of 8.
+    pub fn set_words<const N: usize>(&mut self, frame: FrameIndex, offset: usize, words: [u64; N]) {
+        assert!(offset.is_multiple_of(8) && offset + N * 8 <= PAGE_SIZE);
+        // SAFETY: as for `words`.
+        unsafe { self.bytes(frame).add(offset).cast::<[u64; N]>().write(words) };
     }
 
     /// Copies bytes between two different frames.

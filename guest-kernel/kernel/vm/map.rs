@@ -71,8 +71,11 @@ impl Memory {
         space.table.for_each(range.start..range.end, |page, reference| {
             let entry = reference.load();
             let Page::Resident(gpa) = entry.page() else { return };
-            let shared = matches!(self.frames.get(self.frames.at(gpa)), Use::Cache { .. });
-            reference.store(entry.with_rights(if shared { rights.without_write() } else { rights }));
+            let own = match self.frames.get(self.frames.at(gpa)) {
+                Use::Anonymous { mappings, .. } => mappings.single().is_some(),
+                _ => false,
+            };
+            reference.store(entry.with_rights(if own { rights } else { rights.without_write() }));
             if few {
                 cpu::invlpg(page);
             }
@@ -110,12 +113,7 @@ impl Memory {
                 old.store(Entry::UNTOUCHED);
                 cpu::invlpg(page);
                 if let Page::Resident(gpa) = entry.page() {
-                    let frame = self.frames.at(gpa);
-                    match self.frames.get_mut(frame) {
-                        Use::Anonymous { entry, .. } => *entry = new,
-                        Use::Cache { entry, .. } => *entry = Some(new),
-                        other => unreachable!("an entry maps a frame that holds {other:?}"),
-                    }
+                    self.move_mapping(self.frames.at(gpa), old, new);
                 }
             }
             page = page + PAGE_SIZE as u64;

@@ -2,17 +2,20 @@
 //!
 //! - `page.rs`: what one entry of a page table says: the supplementary page table (SPT), a process's own;
 //! - `table.rs`: the tables of entries; `area.rs`: the ranges that a program may use; `space.rs`: both together;
-//! - `frame.rs`: what each frame holds, for all processes; `cache.rs`: which of them hold pages of files;
+//! - `frame.rs`: what each frame holds, for all processes; `cache.rs`: which of them hold pages of files; `mappings.rs`: which
+//!   entries map them;
 //! - `swap.rs`: which slots of the swap disk hold pages;
-//! - `reclaim.rs`: which page gives up its frame; `map.rs`: what system calls change; `user.rs`: how the kernel
-//!   reads and writes a program's memory.
+//! - `reclaim.rs`: which page gives up its frame; `map.rs`: what system calls change; `fork.rs`: copies of address
+//!   spaces, and their end; `user.rs`: how the kernel reads and writes a program's memory.
 
 pub mod area;
 pub mod cache;
 pub mod fault;
 mod file;
 pub mod frame;
+mod fork;
 mod map;
+pub mod mappings;
 pub mod page;
 mod reclaim;
 pub mod space;
@@ -31,6 +34,7 @@ use paging::policy::{AnyPolicy, Policy};
 
 use self::cache::PageCache;
 use self::frame::{FrameIndex, FrameTable, Use};
+use self::mappings::ReverseMap;
 use self::swap::Swap;
 use crate::fs::FileDisk;
 
@@ -42,6 +46,8 @@ pub struct OutOfMemory;
 pub struct Memory {
     /// Every frame.
     pub frames: FrameTable,
+    /// Which entries map a frame that several map.
+    pub reverse: ReverseMap,
     /// Pages of files in frames.
     pub cache: PageCache,
     /// The swap disk.

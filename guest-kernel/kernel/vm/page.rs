@@ -142,6 +142,13 @@ impl Entry {
         Self(bits)
     }
 
+    /// The same page, not to be written.
+    #[must_use]
+    #[inline]
+    pub const fn without_write(self) -> Self {
+        Self(self.0 & !Self::WRITABLE)
+    }
+
     /// Whether the CPU lets the program do all of `rights`.
     #[must_use]
     pub const fn permits(self, rights: Rights) -> bool {

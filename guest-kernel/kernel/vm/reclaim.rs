@@ -8,15 +8,16 @@
 //!   anonymous, dirty                      written to a fresh slot, together with other dirty victims
 //! ```
 //!
-//! The dirty bit says whether a page is as it was when it became resident. Nothing clears it while the page is resident.
+//! The dirty bit says whether a page is as it was when it became resident. Nothing clears it while the page is resident. Of a page
+//! that several entries map, each entry's bits count.
 
 use abi::addr::Gpa;
 use paging::policy::Policy;
 
 use super::frame::{FrameIndex, FrameTable, Use};
+use super::mappings::Mappings;
 use super::page::Entry;
 use super::swap::{CLUSTER, Slot, Swap};
-use super::table::EntryRef;
 use super::{Memory, OutOfMemory};
 use crate::arch::cpu;
 
@@ -28,7 +29,7 @@ const RESIDENT_A_CLUSTER_PAGE: u64 = 256;
 enum Outcome {
     Freed,
     /// Anonymous and dirty: has to be written first.
-    Dirty(EntryRef),
+    Dirty,
     /// In use by a device.
     Pinned,
 }
@@ -37,7 +38,7 @@ impl Memory {
     /// Evicts until at least one frame is free.
     pub(super) fn reclaim(&mut self) -> Result<(), OutOfMemory> {
         let most = (self.stats.resident / RESIDENT_A_CLUSTER_PAGE).clamp(1, CLUSTER as u64) as usize;
-        let mut dirty = [(FrameIndex(0), None); CLUSTER];
+        let mut dirty = [FrameIndex(0); CLUSTER];
         let mut count = 0;
         // Each page is looked at once at most: a pass that finds nothing has seen them all.
         for _ in 0..self.stats.resident {
@@ -47,8 +48,8 @@ impl Memory {
                     self.write_out(&dirty[..count]);
                     return Ok(());
                 }
-                Outcome::Dirty(entry) => {
-                    dirty[count] = (victim, Some(entry));
+                Outcome::Dirty => {
+                    dirty[count] = victim;
                     count += 1;
                     if count == most {
                         if self.write_out(&dirty[..count]) {
@@ -73,16 +74,14 @@ impl Memory {
             return Outcome::Pinned;
         }
         match self.frames.get(victim) {
-            Use::Anonymous { slot, entry } => {
-                if entry.load().is_dirty() {
-                    return Outcome::Dirty(entry);
+            Use::Anonymous { slot, mappings } => {
+                if mappings.any(&self.frames, |entry| entry.load().is_dirty()) {
+                    return Outcome::Dirty;
                 }
-                self.unmap(entry, slot.map_or(Entry::UNTOUCHED, Entry::swapped));
+                self.unmap(mappings, slot);
             }
-            Use::Cache { entry, .. } => {
-                if let Some(entry) = entry {
-                    self.unmap(entry, Entry::UNTOUCHED);
-                }
+            Use::Cache { mappings, .. } => {
+                self.unmap(mappings, None);
                 self.cache.remove(&mut self.frames, victim);
             }
             other => unreachable!("the policy chose a frame that holds {other:?}"),
@@ -95,7 +94,7 @@ impl Memory {
 
     /// Writes dirty victims to swap and frees their frames; those that find no slot, or that the device does not take, stay
     /// resident. Returns whether any frame was freed.
-    fn write_out(&mut self, victims: &[(FrameIndex, Option<EntryRef>)]) -> bool {
+    fn write_out(&mut self, victims: &[FrameIndex]) -> bool {
         let mut rest = victims;
         let mut freed = false;
         while !rest.is_empty() {
@@ -106,30 +105,30 @@ impl Memory {
             }
             rest = later;
         }
-        for (frame, _) in rest {
+        for frame in rest {
             self.policy.insert(frame.0);
         }
         freed
     }
 
-    fn write_run(&mut self, first: Slot, victims: &[(FrameIndex, Option<EntryRef>)]) -> bool {
+    fn write_run(&mut self, first: Slot, victims: &[FrameIndex]) -> bool {
         let mut pages = [Gpa(0); CLUSTER];
-        for (page, (frame, _)) in pages.iter_mut().zip(victims) {
+        for (page, frame) in pages.iter_mut().zip(victims) {
             *page = self.frames.gpa(*frame);
         }
         let written = self.swap.write(first, &pages[..victims.len()]).is_ok();
-        for (n, (frame, entry)) in victims.iter().enumerate() {
+        for (n, &frame) in victims.iter().enumerate() {
             let slot = Swap::nth(first, n);
-            let (true, Some(entry)) = (written, *entry) else {
+            let (true, Use::Anonymous { slot: stale, mappings }) = (written, self.frames.get(frame)) else {
                 self.swap.slots.free(slot);
                 self.policy.insert(frame.0);
                 continue;
             };
-            if let Use::Anonymous { slot: Some(stale), .. } = self.frames.get(*frame) {
+            if let Some(stale) = stale {
                 self.swap.slots.free(stale);
             }
-            self.unmap(entry, Entry::swapped(slot));
-            self.frames.free(*frame);
+            self.unmap(mappings, Some(slot));
+            self.frames.free(frame);
             self.stats.resident -= 1;
             self.stats.evicted_dirty += 1;
             self.stats.swapped_out += 1;
@@ -140,28 +139,41 @@ impl Memory {
         written
     }
 
-    fn unmap(&mut self, entry: EntryRef, recipe: Entry) {
-        entry.store(recipe);
-        cpu::invlpg(entry.gva(&self.frames));
+    /// The page is where the entries that mapped it say from now on: in the slot, which each of them owns, or where the area's
+    /// recipe says.
+    fn unmap(&mut self, mappings: Mappings, slot: Option<Slot>) {
+        let recipe = slot.map_or(Entry::UNTOUCHED, Entry::swapped);
+        let mut owners = 0;
+        mappings.for_each(&self.frames, |entry| {
+            entry.store(recipe);
+            cpu::invlpg(entry.gva(&self.frames));
+            owners += 1;
+        });
+        if let Some(slot) = slot
+            && owners > 1
+        {
+            self.swap.slots.share(slot, owners - 1);
+        }
+        self.reverse.clear(&mut self.frames, mappings);
     }
 }
 
 /// Whether a page was used since it was last asked; forgets the use. The flush makes the CPU mark the next use.
 fn was_referenced(frames: &mut FrameTable, frame: FrameIndex) -> bool {
-    let mapped = match frames.get_mut(frame) {
-        Use::Anonymous { entry, .. } => Some(*entry),
+    let mappings = match frames.get_mut(frame) {
         Use::Cache { referenced: referenced @ true, .. } => {
             *referenced = false;
             return true;
         }
-        Use::Cache { entry, .. } => *entry,
-        _ => None,
+        Use::Anonymous { mappings, .. } | Use::Cache { mappings, .. } => *mappings,
+        _ => return false,
     };
-    let Some(reference) = mapped else { return false };
-    let entry = reference.load();
-    if entry.is_accessed() {
-        reference.store(entry.not_accessed());
-        cpu::invlpg(reference.gva(frames));
-    }
-    entry.is_accessed()
+    mappings.any(frames, |reference| {
+        let entry = reference.load();
+        if entry.is_accessed() {
+            reference.store(entry.not_accessed());
+            cpu::invlpg(reference.gva(frames));
+        }
+        entry.is_accessed()
+    })
 }

@@ -35,8 +35,7 @@ impl AddressSpace {
     /// # Errors
     /// There is no frame for the root table.
     pub fn new(memory: &mut Memory, kernel: Gpa) -> Result<Self, OutOfMemory> {
-        let root = memory.allocate_zeroed()?;
-        let table = PageTable::new(&mut memory.frames, root, kernel);
+        let table = new_table(memory, kernel)?;
         let limit = (memory.frames.len() as usize / FRAMES_AN_AREA).clamp(256, 65_530);
         let mut areas = AreaMap::new(limit);
         areas.insert(Area {
@@ -49,6 +48,15 @@ impl AddressSpace {
         Ok(Self { table, areas, heap: LOWEST..LOWEST })
     }
 
+    /// One with the same areas and no page.
+    ///
+    /// # Errors
+    /// There is no frame for the root table.
+    pub fn copy_of(memory: &mut Memory, other: &Self) -> Result<Self, OutOfMemory> {
+        let table = new_table(memory, other.table.root())?;
+        Ok(Self { table, areas: other.areas.clone(), heap: other.heap.clone() })
+    }
+
     /// A page-aligned range of user addresses that starts at `start`; its length is rounded up to pages.
     #[must_use]
     pub fn range(start: Gva, bytes: u64) -> Option<Range<Gva>> {
@@ -56,4 +64,10 @@ impl AddressSpace {
         let end = start.checked_add(bytes)?;
         (start.is_page_aligned() && end <= USER_END).then_some(start..end)
     }
+}
+
+fn new_table(memory: &mut Memory, kernel: Gpa) -> Result<PageTable, OutOfMemory> {
+    let root = memory.allocate_zeroed()?;
+    memory.stats.kernel_frames += 1;
+    Ok(PageTable::new(&mut memory.frames, root, kernel))
 }

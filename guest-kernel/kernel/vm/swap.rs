@@ -36,8 +36,13 @@ impl Slot {
 
 /// Slots in use, as a bitmap. Search goes on where the last one ended, so that pages that leave together
 /// lie together.
+///
+/// A slot in use has an owner: the entry that says that its page is there, or the frame that the page was read into, as long as its
+/// copy is good. After a fork it has several.
 pub struct Slots {
     words: Vec<u64>,
+    /// How many owners a slot has beside the first.
+    others: Vec<u16>,
     count: u32,
     next: u32,
     used: u32,
@@ -51,7 +56,7 @@ impl Slots {
         if let Some(first) = words.first_mut() {
             *first = 1;
         }
-        Self { words, count, next: 1, used: 0 }
+        Self { words, others: vec![0; count as usize], count, next: 1, used: 0 }
     }
 
     /// How many hold a page.
@@ -97,9 +102,26 @@ impl Slots {
         Some((Slot::new(first)?, (number - first) as usize))
     }
 
-    /// Gives a slot back.
+    /// A slot in use gets `more` owners. They are processes, of which there are fewer than a u16 counts.
+    pub fn share(&mut self, slot: Slot, more: u32) {
+        debug_assert!(self.is_used(slot.number()));
+        self.others[slot.number() as usize] += more as u16;
+    }
+
+    /// How many own a slot.
+    #[cfg(test)]
+    pub fn owners(&self, slot: Slot) -> u32 {
+        u32::from(self.is_used(slot.number())) + u32::from(self.others[slot.number() as usize])
+    }
+
+    /// An owner gives a slot up; the last one frees it.
     pub fn free(&mut self, slot: Slot) {
         debug_assert!(self.is_used(slot.number()));
+        let others = &mut self.others[slot.number() as usize];
+        if *others > 0 {
+            *others -= 1;
+            return;
+        }
         self.words[slot.number() as usize / 64] &= !(1 << (slot.number() % 64));
         self.used -= 1;
     }
@@ -162,33 +184,42 @@ impl Swap {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
+    use std::collections::BTreeMap;
 
     proptest! {
-        /// Against a plain set: never 0, never one in use, a row is a row, all can be used.
+        /// Against a plain map from slot to owners: never 0, never one in use, a row is a row, all can be used.
         #[test]
         fn slots_are_given_out_once_until_they_come_back(
             count in 1u32..200,
-            steps in prop::collection::vec((any::<bool>(), 1usize..10, any::<prop::sample::Index>()), 0..300),
+            steps in prop::collection::vec((0..4, 1usize..10, any::<prop::sample::Index>()), 0..300),
         ) {
             let mut slots = Slots::new(count);
-            let mut model = BTreeSet::new();
-            for (take, wanted, which) in steps {
-                if take {
+            let mut model = BTreeMap::new();
+            for (step, wanted, which) in steps {
+                let numbers: Vec<u32> = model.keys().copied().collect();
+                if step == 0 {
                     match slots.take(wanted) {
                         None => prop_assert_eq!(model.len() as u32, count - 1),
                         Some((first, got)) => {
                             prop_assert!(got >= 1 && got <= wanted);
                             for n in 0..got {
                                 let slot = Swap::nth(first, n).number();
-                                prop_assert!(slot > 0 && slot < count && model.insert(slot));
+                                prop_assert!(slot > 0 && slot < count && model.insert(slot, 1) == None);
                             }
                         }
                     }
-                } else if !model.is_empty() {
-                    let number = *which.get(&model.iter().copied().collect::<Vec<_>>());
-                    model.remove(&number);
-                    slots.free(Slot::new(number).unwrap());
+                } else if !numbers.is_empty() {
+                    let number = *which.get(&numbers);
+                    let owners = model.get_mut(&number).unwrap();
+                    let slot = Slot::new(number).unwrap();
+                    if step == 1 {
+                        slots.share(slot, wanted as u32);
+                        *owners += wanted;
+                    } else {
+                        slots.free(slot);
+                        *owners -= 1;
+                    }
+                    model.retain(|_, owners| *owners > 0);
                 }
                 prop_assert_eq!(slots.used() as usize, model.len());
             }

@@ -1,6 +1,7 @@
 //! Page tables: four levels, each table a frame, walked through the direct map.
 
 use abi::addr::{Gpa, Gva, PAGE_SIZE};
+use core::convert::Infallible;
 use core::ops::Range;
 
 use super::frame::{FrameIndex, FrameTable, Use};
@@ -30,6 +31,23 @@ impl EntryRef {
         let at = table.0 | (gva.0 >> (12 + 9 * level) & (ENTRIES - 1)) << 3;
         // Frame 0 is never a table; the fallback is as wrong as any other address and never taken.
         Self(core::num::NonZeroU64::new(at).unwrap_or(core::num::NonZeroU64::MIN))
+    }
+
+    /// The number that lists of mappings keep.
+    #[must_use]
+    #[inline]
+    pub const fn raw(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The reverse of [`EntryRef::raw`]; `None` for 0.
+    #[must_use]
+    #[inline]
+    pub(super) const fn from_raw(raw: u64) -> Option<Self> {
+        match core::num::NonZeroU64::new(raw) {
+            Some(raw) => Some(Self(raw)),
+            None => None,
+        }
     }
 
     #[inline]
@@ -128,6 +146,24 @@ impl PageTable {
 
     /// Calls `visit` for each page of a range that is not untouched.
     pub fn for_each(&self, range: Range<Gva>, mut visit: impl FnMut(Gva, EntryRef)) {
+        let all: Result<(), Infallible> = self.try_for_each(range, |page, entry| {
+            visit(page, entry);
+            Ok(())
+        });
+        match all {
+            Ok(()) => {}
+        }
+    }
+
+    /// The same, until `visit` returns an error.
+    ///
+    /// # Errors
+    /// What `visit` returned.
+    pub fn try_for_each<E>(
+        &self,
+        range: Range<Gva>,
+        mut visit: impl FnMut(Gva, EntryRef) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut at = range.start.0;
         while at < range.end.0 {
             match self.find(Gva(at)) {
@@ -138,13 +174,20 @@ impl PageTable {
                     for n in 0..pages {
                         let entry = EntryRef(first.0.saturating_add(n * 8));
                         if entry.load() != Entry::UNTOUCHED {
-                            visit(Gva(at + n * PAGE_SIZE as u64), entry);
+                            visit(Gva(at + n * PAGE_SIZE as u64), entry)?;
                         }
                     }
                     at = end;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Frees every table. All pages are untouched, and the CPU does not use them.
+    pub fn free(mut self, frames: &mut FrameTable) {
+        self.prune(frames, Gva(0)..USER_END, Gva(0)..Gva(span(TOP + 1)));
+        frames.free(frames.at(self.root));
     }
 
     /// Frees the tables in `range` that translate nothing outside `hole`, all of whose pages are untouched.

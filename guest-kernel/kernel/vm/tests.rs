@@ -5,15 +5,18 @@ use abi::boot::RamRange;
 use abi::stats::GuestStats;
 use paging::policy::{AnyPolicy, PolicyKind};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 use super::Memory;
 use super::area::{Area, Backing, Kind};
 use super::cache::PageCache;
 use super::fault::Invalid;
 use super::frame::{FrameIndex, FrameTable, Use};
-use super::page::Rights;
+use super::mappings::ReverseMap;
+use super::page::{Page, Rights};
 use super::space::AddressSpace;
 use super::swap::Swap;
+use super::table::USER_END;
 use crate::arch::direct;
 use crate::drivers::block::Block;
 use crate::fs::{FileDisk, FileId};
@@ -33,6 +36,7 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         FrameTable::new(RamRange { start: RAM, bytes: frames * PAGE }, RamRange { start: Gpa(0), bytes: 0 });
     Memory {
         policy: AnyPolicy::new(policy, frames.len()),
+        reverse: ReverseMap::new(),
         cache: PageCache::new(frames.len()),
         frames,
         swap: Swap::new((slots > 0).then(|| Block::new(slots + 1))),
@@ -55,20 +59,37 @@ fn area(page: u64, pages: u64, rights: Rights) -> Area {
 
 const READ_WRITE: Rights = Rights::new(true, true, false);
 
-/// Every frame is free or a table or accounted for by the policy; every slot is free or named once.
-fn check_accounts(memory: &Memory, space: &AddressSpace) {
+/// Every frame is free or a table or accounted for by the policy; every slot has as many owners as name it; a page that several
+/// map cannot be written by any.
+fn check_accounts<'a>(memory: &Memory, spaces: impl IntoIterator<Item = &'a AddressSpace>) {
     let mut held = 0;
-    let mut slots = 0;
+    let mut slots = BTreeMap::new();
+    let mut mapped = 0;
     for frame in (0..memory.frames.len()).map(FrameIndex) {
-        if let Use::Anonymous { slot, entry } = memory.frames.get(frame) {
+        if let Use::Anonymous { slot, mappings } = memory.frames.get(frame) {
             held += 1;
-            slots += u32::from(slot.is_some());
-            assert_eq!(memory.frames.at(entry.load().address()), frame, "the reverse map");
+            slot.into_iter().for_each(|slot| *slots.entry(slot).or_insert(0) += 1);
+            assert!(!mappings.is_none(), "a page that nobody maps");
+            mappings.for_each(&memory.frames, |entry| {
+                mapped += 1;
+                assert_eq!(memory.frames.at(entry.load().address()), frame, "the reverse map");
+                assert!(mappings.single().is_some() || !entry.load().permits(Rights::WRITE));
+            });
         }
     }
-    space.table.for_each(BASE..BASE + (1 << 30), |_, entry| slots += u32::from(!entry.load().is_resident()));
+    for space in spaces {
+        space.table.for_each(Gva(0)..USER_END, |_, entry| match entry.load().page() {
+            Page::Untouched => {}
+            Page::Swapped(slot) => *slots.entry(slot).or_insert(0) += 1,
+            Page::Resident(_) => mapped -= 1,
+        });
+    }
     assert_eq!(memory.stats.resident, held);
-    assert_eq!(memory.swap.slots.used(), slots);
+    assert_eq!(mapped, 0, "as many entries as the reverse map knows");
+    assert_eq!(memory.swap.slots.used() as usize, slots.len());
+    for (slot, owners) in slots {
+        assert_eq!(memory.swap.slots.owners(slot), owners, "{slot:?}");
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -84,9 +105,9 @@ enum Step {
 
 const PAGES: u64 = 48;
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn step() -> impl Strategy<Value = Step> {
     let range = || (0..PAGES, 1..16u64).prop_map(|(start, len)| (start, len.min(PAGES - start)));
-    let step = prop_oneof![
+    prop_oneof![
         3 => range().prop_map(|(start, len)| Step::Map(start, len)),
         1 => range().prop_map(|(start, len)| Step::Unmap(start, len)),
         1 => range().prop_map(|(start, len)| Step::Discard(start, len)),
@@ -94,8 +115,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (range(), 0..PAGES).prop_map(|((start, len), to)| Step::Move(start, len, to.min(PAGES - len))),
         12 => (0..PAGES, 1u8..).prop_map(|(page, byte)| Step::Write(page, byte)),
         12 => (0..PAGES).prop_map(Step::Read),
-    ];
-    prop::collection::vec(step, 0..400)
+    ]
 }
 
 /// A page of the model: whether it may be written, and its bytes' value.
@@ -161,7 +181,7 @@ proptest! {
     /// 48 pages of addresses, 12 of RAM (4 of them page tables): every byte is what was written, every frame and slot
     /// is accounted for, and all come back at the end.
     #[test]
-    fn a_program_finds_what_it_wrote_whatever_was_evicted(steps in steps(), clock in any::<bool>()) {
+    fn a_program_finds_what_it_wrote_whatever_was_evicted(steps in prop::collection::vec(step(), 0..400), clock in any::<bool>()) {
         let policy = if clock { PolicyKind::Clock } else { PolicyKind::Fifo };
         let mut memory = memory(16, 64, policy);
         let mut space = space(&mut memory);
@@ -169,11 +189,75 @@ proptest! {
         for step in steps {
             apply(&mut memory, &mut space, &mut model, step);
         }
-        check_accounts(&memory, &space);
+        check_accounts(&memory, [&space]);
         memory.unmap_range(&mut space, &(BASE..BASE + PAGES * PAGE)).unwrap();
         prop_assert_eq!(memory.swap.slots.used(), 0);
         prop_assert_eq!(memory.stats.resident, 0);
         prop_assert_eq!(memory.frames.free_frames(), 15, "all but the root table");
+    }
+}
+
+/// What a family of processes does.
+#[derive(Clone, Debug)]
+enum Act {
+    /// The process of that number does something in its own memory.
+    Step(prop::sample::Index, Step),
+    /// It forks.
+    Fork(prop::sample::Index),
+    /// It ends.
+    End(prop::sample::Index),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let one = || any::<prop::sample::Index>();
+    let act = prop_oneof![
+        20 => (one(), step()).prop_map(|(which, step)| Act::Step(which, step)),
+        2 => one().prop_map(Act::Fork),
+        1 => one().prop_map(Act::End),
+    ];
+    prop::collection::vec(act, 0..300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Up to four processes that fork and end, with 40 frames for all of them: each sees what it wrote or what it inherited, and
+    /// nothing that another wrote later; frames, slots and nodes all come back.
+    #[test]
+    fn processes_that_fork_share_pages_and_never_see_each_others_writes(acts in acts(), clock in any::<bool>()) {
+        let policy = if clock { PolicyKind::Clock } else { PolicyKind::Fifo };
+        let mut memory = memory(40, 256, policy);
+        let mut family = vec![(space(&mut memory), vec![None; PAGES as usize])];
+        for (n, act) in acts.into_iter().enumerate() {
+            let count = family.len();
+            match act {
+                Act::Step(which, step) => {
+                    let (space, model) = &mut family[which.index(count)];
+                    apply(&mut memory, space, model, step);
+                }
+                Act::Fork(which) if count < 4 => {
+                    let (space, model) = &family[which.index(count)];
+                    let child = (memory.fork(space).unwrap(), model.clone());
+                    family.push(child);
+                }
+                Act::End(which) if count > 1 => {
+                    let (space, _) = family.swap_remove(which.index(count));
+                    memory.destroy(space);
+                }
+                Act::Fork(_) | Act::End(_) => {}
+            }
+            if n % 16 == 0 {
+                check_accounts(&memory, family.iter().map(|(space, _)| space));
+            }
+        }
+        for (space, _) in family {
+            memory.destroy(space);
+        }
+        prop_assert_eq!(memory.swap.slots.used(), 0);
+        prop_assert_eq!(memory.stats.resident, 0);
+        prop_assert_eq!(memory.stats.kernel_frames, 0);
+        prop_assert_eq!(memory.frames.free_frames() + memory.reverse.frames(), 40);
+        prop_assert!(memory.reverse.frames() <= 1, "one may stay with none of its nodes used");
     }
 }
 
@@ -215,7 +299,7 @@ fn out_of_memory_is_an_error_that_leaves_everything_whole() {
         (0..32).take_while(|&page| memory.put_user(&mut space, BASE + page * PAGE, &page).is_ok()).count();
     assert!((10..=12).contains(&written), "8 frames and 4 slots: {written}");
     assert!(memory.exhausted);
-    check_accounts(&memory, &space);
+    check_accounts(&memory, [&space]);
     memory.discard(&space, &(BASE..BASE + PAGE));
     assert_eq!(memory.put_user(&mut space, BASE + 31 * PAGE, &1u64), Ok(()), "there is room again");
 }
@@ -260,7 +344,7 @@ fn a_broken_swap_disk_is_an_error_and_loses_no_resident_page() {
     for page in 0..written {
         assert_eq!(memory.get_user(&mut space, BASE + page * PAGE), Ok(page));
     }
-    check_accounts(&memory, &space);
+    check_accounts(&memory, [&space]);
 }
 
 /// A file of 8 pages and a half, each byte its page's number plus 1.

@@ -1,0 +1,75 @@
+//! Copies of address spaces, and their end.
+//!
+//! A fork copies no page. Parent and child get entries for the same frames and swap slots, and neither may write any more: the first
+//! write of either makes a copy (fault.rs). Pages of files are not even mapped; the child's faults find them in the page cache.
+
+use abi::addr::Gva;
+
+use super::frame::Use;
+use super::page::{Entry, Page};
+use super::space::AddressSpace;
+use super::table::{EntryRef, PageTable, USER_END};
+use super::{Memory, OutOfMemory};
+use crate::arch::cpu;
+
+impl Memory {
+    /// A copy of an address space.
+    ///
+    /// # Errors
+    /// There is no frame for a table; what was copied is released again.
+    pub fn fork(&mut self, parent: &AddressSpace) -> Result<AddressSpace, OutOfMemory> {
+        let mut child = AddressSpace::copy_of(self, parent)?;
+        let copied = self.copy_entries(&parent.table, &mut child.table);
+        // The CPU may hold entries of the parent that allow a write.
+        cpu::flush_tlb();
+        match copied {
+            Ok(()) => Ok(child),
+            Err(error) => {
+                self.destroy(child);
+                Err(error)
+            }
+        }
+    }
+
+    fn copy_entries(&mut self, parent: &PageTable, child: &mut PageTable) -> Result<(), OutOfMemory> {
+        parent.try_for_each(Gva(0)..USER_END, |page, old| {
+            if self.is_copied(old.load()) {
+                let new = self.entry(child, page)?;
+                self.room_to_map()?;
+                // Only now: both may have evicted the page.
+                self.copy_entry(old, new);
+            }
+            Ok(())
+        })
+    }
+
+    fn is_copied(&self, entry: Entry) -> bool {
+        match entry.page() {
+            Page::Untouched => false,
+            Page::Swapped(_) => true,
+            Page::Resident(gpa) => matches!(self.frames.get(self.frames.at(gpa)), Use::Anonymous { .. }),
+        }
+    }
+
+    fn copy_entry(&mut self, old: EntryRef, new: EntryRef) {
+        let entry = old.load().without_write();
+        match entry.page() {
+            Page::Untouched => return,
+            Page::Swapped(slot) => self.swap.slots.share(slot, 1),
+            Page::Resident(gpa) => {
+                self.add_mapping(self.frames.at(gpa), new);
+                old.store(entry);
+            }
+        }
+        new.store(entry);
+    }
+
+    /// Ends an address space: its pages, slots and tables are free again, but for what others share.
+    pub fn destroy(&mut self, space: AddressSpace) {
+        self.discard(&space, &(Gva(0)..USER_END));
+        let before = self.frames.free_frames();
+        space.table.free(&mut self.frames);
+        let tables = u64::from(self.frames.free_frames() - before);
+        self.stats.kernel_frames = self.stats.kernel_frames.saturating_sub(tables);
+    }
+}
