@@ -1,8 +1,8 @@
-//! The kernel's heap: size classes of powers of two over one region that is fixed at boot.
+//! The kernel's heap: size classes of powers of two over one region that is fixed at boot, and pages that it is given later.
 //!
 //! A block that is given back is kept for its class; fresh blocks are cut from the region's start. Memory that
-//! was never used is zero, and `alloc_zeroed` makes use of that. What the kernel keeps is bounded
-//! by design (frames, areas, descriptors), so the region does not grow.
+//! was never used is zero, and `alloc_zeroed` makes use of that. What grows with the number of processes, threads and pipes
+//! is in blocks of a page at most: the calls that make them ask [`Heap::is_short`] first and donate frames.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -21,7 +21,14 @@ struct State {
     end: usize,
     /// Blocks of 2^(SMALLEST + n) bytes that were given back; each holds the address of the next.
     free: [*mut u8; CLASSES],
+    /// How many of them are pages.
+    pages: usize,
 }
+
+/// The class of a page.
+const PAGE_CLASS: usize = (PAGE_SIZE.trailing_zeros() - SMALLEST) as usize;
+/// The heap is short when it has fewer bytes that any small block can be cut from: more than a single call adds.
+const RESERVE: usize = 64 << 10;
 
 // SAFETY: one CPU; the kernel is never re-entered and interrupt handlers do not allocate.
 unsafe impl Sync for Heap {}
@@ -30,7 +37,7 @@ impl Heap {
     /// A heap with no memory yet.
     #[must_use]
     pub const fn empty() -> Self {
-        Self(UnsafeCell::new(State { next: 0, end: 0, free: [null_mut(); CLASSES] }))
+        Self(UnsafeCell::new(State { next: 0, end: 0, free: [null_mut(); CLASSES], pages: 0 }))
     }
 
     /// Gives the heap its region.
@@ -41,6 +48,20 @@ impl Heap {
         // SAFETY: no allocation runs at the same time (see Sync above).
         let state = unsafe { &mut *self.0.get() };
         (state.next, state.end) = (start, start + bytes);
+    }
+
+    /// Whether it should be given pages before anything is added.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        // SAFETY: exclusive, see Sync.
+        let state = unsafe { &*self.0.get() };
+        state.end - state.next + state.pages * PAGE_SIZE < RESERVE
+    }
+
+    /// Gives it a page, for ever.
+    pub fn donate(&self, page: &'static mut [u8; PAGE_SIZE]) {
+        // SAFETY: exclusive, see Sync; the page is nobody else's.
+        unsafe { &mut *self.0.get() }.put(page.as_mut_ptr(), PAGE_CLASS);
     }
 }
 
@@ -57,7 +78,12 @@ impl State {
         if !reused.is_null() {
             // SAFETY: a free block holds the address of the next one, see `dealloc`.
             self.free[class] = unsafe { reused.cast::<*mut u8>().read() };
+            self.pages -= usize::from(class == PAGE_CLASS);
             return (reused, false);
+        }
+        if class < PAGE_CLASS && self.pages > 0 {
+            self.cut_page(class);
+            return self.take(layout);
         }
         let bytes = 1usize << (class as u32 + SMALLEST);
         let start = self.next.next_multiple_of(bytes.min(PAGE_SIZE));
@@ -66,6 +92,25 @@ impl State {
         }
         self.next = start + bytes;
         (start as *mut u8, true)
+    }
+
+    /// Makes a free page blocks of a smaller class.
+    fn cut_page(&mut self, class: usize) {
+        let page = self.free[PAGE_CLASS];
+        // SAFETY: as in `take`.
+        self.free[PAGE_CLASS] = unsafe { page.cast::<*mut u8>().read() };
+        self.pages -= 1;
+        for at in (0..PAGE_SIZE).step_by(1 << (class as u32 + SMALLEST)) {
+            self.put(page.wrapping_add(at), class);
+        }
+    }
+
+    /// A block is free: it is ours, of that class, and nobody uses it.
+    fn put(&mut self, block: *mut u8, class: usize) {
+        // SAFETY: the block is at least 16 bytes and aligned to 16.
+        unsafe { block.cast::<*mut u8>().write(self.free[class]) };
+        self.free[class] = block;
+        self.pages += usize::from(class == PAGE_CLASS);
     }
 }
 
@@ -89,12 +134,7 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: exclusive, see Sync; the block is at least 16 bytes and aligned to 16.
-        unsafe {
-            let state = &mut *self.0.get();
-            let class = class(layout);
-            block.cast::<*mut u8>().write(state.free[class]);
-            state.free[class] = block;
-        }
+        // SAFETY: exclusive, see Sync.
+        unsafe { &mut *self.0.get() }.put(block, class(layout));
     }
 }

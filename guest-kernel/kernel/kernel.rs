@@ -1,48 +1,45 @@
 //! The kernel as one value, and what it does at each trap: find out what happened, serve it, choose who runs.
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use abi::addr::Gva;
+use abi::addr::{Gpa, Gva};
 use abi::port::{EXIT, Exit};
 use abi::stats::Source;
 
+use crate::arch::apic;
+use crate::arch::cpu::{self, msr};
 use crate::arch::trap::{self, Registers};
-use crate::arch::{apic, cpu};
-use crate::process::scheduler::Scheduler;
-use crate::process::{Process, State};
-use crate::syscall::{Call, Machine, Stop, dispatch};
+use crate::process::signal::{Action, Info, Set, number, push_frame};
+use crate::process::tasks::{ProcessSlot, Tasks, Turn, change_space};
+use crate::process::{Ended, Event, FIRST, Interrupted, Pause, State};
+use crate::syscall::{Call, Errno, Machine, Stop, dispatch};
 use crate::time::SECOND;
 use crate::vm::Memory;
 use crate::vm::fault::Invalid;
 use crate::vm::page::Rights;
+use crate::vm::space::AddressSpace;
 use crate::vm::table::USER_END;
 
 /// Length of a time slice in nanoseconds.
 const SLICE: u64 = SECOND / 100;
 
-/// Signals by their numbers (signal(7)).
-mod signal {
-    pub const ILL: u8 = 4;
-    pub const TRAP: u8 = 5;
-    pub const BUS: u8 = 7;
-    pub const FPE: u8 = 8;
-    pub const KILL: u8 = 9;
-    pub const SEGV: u8 = 11;
-}
-
 /// Everything.
 pub struct Kernel {
     /// Frames, swap, files, counters.
     pub memory: Memory,
-    /// The program.
-    pub process: Process,
-    /// Its threads.
-    pub scheduler: Scheduler,
+    /// Processes and threads.
+    pub tasks: Tasks,
     /// Clock and consoles.
     pub machine: Machine,
+    /// The table that maps the kernel alone.
+    pub root: Gpa,
     /// The timer's cycles a nanosecond, as a fraction of 2^20.
     pub timer_scale: u64,
+    /// The time-stamp counter when the running thread got the CPU.
+    pub since: u64,
 }
 
 static KERNEL: AtomicPtr<Kernel> = AtomicPtr::new(core::ptr::null_mut());
@@ -55,20 +52,21 @@ impl Kernel {
         kernel.resume();
         kernel.start_timer(SLICE);
         KERNEL.store(kernel, Ordering::Relaxed);
-        kernel.memory.stats.boot = cpu::rdtsc() - entered;
+        kernel.since = cpu::rdtsc();
+        kernel.memory.stats.boot = kernel.since - entered;
         trap::enter_user()
     }
 
     /// Makes the current thread the one that the trap entry saves and restores.
     fn resume(&mut self) {
-        let registers = &raw mut self.scheduler.current().registers;
+        let registers = &raw mut self.tasks.thread.registers;
         // SAFETY: a thread is boxed and lives as long as it is current; `trap_from_user` is not running when the
         // entry code uses its registers.
         unsafe { trap::set_current(registers) };
     }
 
     fn registers(&mut self) -> &mut Registers {
-        &mut self.scheduler.current().registers
+        &mut self.tasks.thread.registers
     }
 
     #[inline]
@@ -78,11 +76,36 @@ impl Kernel {
             trap::PAGE_FAULT => self.page_fault(),
             trap::TIMER => self.tick(),
             trap::SPURIOUS => {}
-            trap::FIRST_DEVICE.. => apic::end_of_interrupt(),
+            trap::FIRST_DEVICE.. => self.device(),
             exception => self.exception(exception),
         }
-        if self.scheduler.current().state != State::Ready {
-            self.wait();
+        if self.tasks.thread.state != State::Ready || self.signals() != Set::EMPTY {
+            self.settle();
+        }
+    }
+
+    /// Signals that the running thread is to take before it goes on.
+    #[inline]
+    fn signals(&self) -> Set {
+        let thread = &self.tasks.thread;
+        Set(thread.pending.0 | self.tasks.process.pending.set.0).without(thread.blocked)
+    }
+
+    /// Until a thread can return to user mode: signals are delivered, waits are tried again, others get their turn.
+    #[cold]
+    fn settle(&mut self) {
+        loop {
+            match self.tasks.thread.state {
+                State::Ready => match self.signals().first() {
+                    Some(signal) => self.deliver(signal),
+                    None => return,
+                },
+                State::Again => {
+                    self.tasks.thread.state = State::Ready;
+                    self.system_call();
+                }
+                State::Waiting(..) => self.give_way(Turn::Over),
+            }
         }
     }
 
@@ -115,17 +138,18 @@ impl Kernel {
             WRITE => Rights::WRITE,
             _ => Rights::EXECUTE,
         };
-        match self.memory.fault(&mut self.process.space, address, access) {
+        match self.memory.fault(&mut self.tasks.space, address, access) {
             Ok(source) => self.count_fault(source, cpu::rdtsc() - start),
             Err(invalid) => self.refuse(address, access, invalid),
         }
     }
 
     fn count_fault(&mut self, source: Source, cycles: u64) {
+        let usage = &mut self.tasks.process.usage;
         let (count, latency) = if source.is_major() {
-            (&mut self.process.major_faults, &mut self.memory.stats.major)
+            (&mut usage.major_faults, &mut self.memory.stats.major)
         } else {
-            (&mut self.process.minor_faults, &mut self.memory.stats.minor)
+            (&mut usage.minor_faults, &mut self.memory.stats.minor)
         };
         *count += 1;
         latency.record(cycles);
@@ -133,71 +157,175 @@ impl Kernel {
 
     /// A fault that nothing allows.
     fn refuse(&mut self, address: Gva, access: Rights, invalid: Invalid) {
-        let (signal, why) = match invalid {
-            Invalid::NoArea => (signal::SEGV, "nothing is mapped there"),
-            Invalid::NoRight => (signal::SEGV, "the mapping does not allow it"),
-            Invalid::PastEnd => (signal::BUS, "past the end of the mapped file"),
-            Invalid::Device => (signal::BUS, "the device failed"),
-            Invalid::OutOfMemory => self.out_of_memory(),
+        let (signal, code, why) = match invalid {
+            Invalid::NoArea => (number::SEGV, 1, "nothing is mapped there"),
+            Invalid::NoRight => (number::SEGV, 2, "the mapping does not allow it"),
+            Invalid::PastEnd => (number::BUS, 2, "past the end of the mapped file"),
+            Invalid::Device => (number::BUS, 2, "the device failed"),
+            Invalid::OutOfMemory => return self.out_of_memory(),
         };
-        let registers = self.registers();
-        let (rip, rsp) = (registers.rip, registers.rsp);
-        log::info!(
-            "the program is killed by signal {signal}: {access:?} of {address} at rip {rip:#x}, rsp {rsp:#x}: {why}"
-        );
-        self.end(Exit::Signal(signal))
+        self.force(signal, Info { code, word: address.0, status: 0 }, || {
+            alloc::format!("{access:?} of {address}: {why}")
+        });
     }
 
-    fn out_of_memory(&mut self) -> ! {
+    /// A signal that the running thread cannot put off: where it does not handle it, or blocks it, it is killed.
+    fn force(&mut self, signal: u8, info: Info, why: impl FnOnce() -> String) {
+        let (process, thread) = (&mut *self.tasks.process, &mut *self.tasks.thread);
+        let action = &mut process.actions[usize::from(signal) - 1];
+        if thread.blocked.has(signal) || action.handler <= Action::IGNORE {
+            *action = Action::default();
+            thread.blocked = thread.blocked.without(Set::of(signal));
+            let Registers { rip, rsp, .. } = thread.registers;
+            log::info!(
+                "process {} is killed by signal {signal} at rip {rip:#x}, rsp {rsp:#x}: {}",
+                process.id,
+                why()
+            );
+        }
+        process.pending.add(signal, info);
+    }
+
+    /// Kills the process that has most in memory and on swap.
+    fn out_of_memory(&mut self) {
+        self.memory.exhausted = false;
+        let mut largest =
+            (self.tasks.process.slot, self.tasks.process.id, self.memory.size(&self.tasks.space));
+        let others = &mut self.tasks.others;
+        let mut candidates = Vec::new();
+        for process in others.processes().filter(|process| process.ended.is_none()) {
+            candidates.extend(process.space.map(|space| (process.slot, process.id, space)));
+        }
+        for (slot, id, space) in candidates {
+            let size = others.space(space).map_or(0, |space| self.memory.size(space));
+            if size > largest.2 {
+                largest = (slot, id, size);
+            }
+        }
+        let (slot, id, size) = largest;
         let resident = self.memory.stats.resident;
         let (used, slots) = (self.memory.swap.slots.used(), self.memory.swap.slots.count().saturating_sub(1));
         log::error!(
             "out of memory: {used} of {slots} swap slots are in use and none of {resident} resident pages can be dropped; \
-             the program is killed. Give more --ram or --swap"
+             process {id}, which has {size} pages, is killed. Give more --ram or --swap"
         );
-        self.end(Exit::Signal(signal::KILL))
+        if slot == self.tasks.process.slot {
+            self.tasks.send(slot, number::KILL, Info::default());
+        } else {
+            // Its memory is needed now, not at its next turn.
+            self.end_other(slot, Ended::Signal(number::KILL));
+        }
     }
 
     /// Calls the handler that RAX names. A call that has to wait leaves the registers as they are, and is called again.
     #[inline]
     fn system_call(&mut self) {
-        let Self { memory, process, scheduler, machine, .. } = self;
-        let thread = scheduler.current();
+        let Self { memory, tasks, machine, root, since, .. } = self;
+        let Tasks { thread, process, space, others } = tasks;
         let Registers { rax, rdi, rsi, rdx, r10, r8, r9, .. } = thread.registers;
-        let mut call = Call { memory, process, thread, machine };
-        let outcome = dispatch(&mut call, rax, [rdi, rsi, rdx, r10, r8, r9]);
-        let result = match outcome {
+        let mut call = Call { memory, space, process, thread, others, machine, root: *root, since: *since };
+        let result = match dispatch(&mut call, rax, [rdi, rsi, rdx, r10, r8, r9]) {
             Ok(value) => value,
             Err(Stop::Error(errno)) => errno.result(),
-            Err(Stop::Wait(deadline)) => {
-                call.thread.state = State::Waiting(deadline);
+            Err(Stop::Wait(event, until)) => return self.park(event, until),
+            Err(Stop::Exit(exit)) => return self.end(exit),
+            Err(Stop::Yield) => {
+                call.thread.registers.rax = 0;
+                self.switch(Turn::Over);
                 return;
             }
-            Err(Stop::Exit(exit)) => self.end(exit),
+            Err(Stop::EndThread(status)) => return self.end_thread(status),
+            // The registers are what they are to be.
+            Err(Stop::Resume) => {
+                call.thread.pause = None;
+                return;
+            }
         };
         let thread = call.thread;
         thread.registers.rax = result;
-        thread.deadline = None;
+        if thread.pause.is_some() {
+            thread.pause = None;
+        }
         memory.stats.system_calls += 1;
         if memory.exhausted {
             self.out_of_memory();
         }
     }
 
+    /// The system call waits, unless a signal is there that interrupts it.
+    fn park(&mut self, event: Event, until: Option<u64>) {
+        if self.signals() == Set::EMPTY {
+            self.tasks.thread.state = State::Waiting(event, until);
+            return;
+        }
+        let thread = &mut self.tasks.thread;
+        match thread.pause.take() {
+            // A child that borrows the address space gives it back, whatever signals come.
+            pause @ Some(_) if event == Event::Vfork => {
+                thread.pause = pause;
+                thread.state = State::Waiting(event, until);
+            }
+            Some(Pause { done, .. }) if done > 0 => thread.registers.rax = done,
+            _ => {
+                let restarts = !matches!(event, Event::Time | Event::Any);
+                thread.interrupted = Some(Interrupted { call: thread.registers.rax, restarts });
+                thread.registers.rax = Errno::INTR.result();
+            }
+        }
+    }
+
+    /// A signal's action.
+    fn deliver(&mut self, signal: u8) {
+        let Tasks { thread, process, space, .. } = &mut self.tasks;
+        let info = process.pending.take(signal);
+        thread.pending = thread.pending.without(Set::of(signal));
+        let action = process.actions[usize::from(signal) - 1];
+        let interrupted = thread.interrupted.take();
+        if action.ignores(signal) {
+            if let Some(Interrupted { call, .. }) = interrupted {
+                thread.call_again(call);
+            }
+            return;
+        }
+        if action.handler == Action::DEFAULT || signal == number::KILL {
+            return self.end(Ended::Signal(signal));
+        }
+        if let Some(Interrupted { call, restarts: true }) = interrupted
+            && action.flags & Action::RESTART != 0
+        {
+            thread.call_again(call);
+        }
+        if action.flags & Action::RESET != 0 {
+            process.actions[usize::from(signal) - 1] = Action::default();
+        }
+        let blocked = thread.blocked_before.take().unwrap_or(thread.blocked);
+        let own = if action.flags & Action::NO_DEFER != 0 { Set::EMPTY } else { Set::of(signal) };
+        let during = thread.blocked.and(Set(action.mask)).and(own).without(Set::NEVER);
+        match push_frame(&mut self.memory, space, thread, (signal, info), &action, blocked) {
+            Ok(()) => thread.blocked = during,
+            Err(_) => {
+                log::info!("process {} has no stack to handle signal {signal} on", process.id);
+                self.end(Ended::Signal(number::SEGV));
+            }
+        }
+    }
+
     fn exception(&mut self, vector: u64) {
         let signal = match vector {
-            0 | 16 | 19 => signal::FPE,
-            1 | 3 => signal::TRAP,
-            6 => signal::ILL,
-            17 => signal::BUS,
-            _ => signal::SEGV,
+            0 | 16 | 19 => number::FPE,
+            1 | 3 => number::TRAP,
+            6 => number::ILL,
+            17 => number::BUS,
+            _ => number::SEGV,
         };
-        let registers = self.registers();
-        let (rip, rsp) = (registers.rip, registers.rsp);
-        log::info!(
-            "the program is killed by signal {signal}: exception {vector} at rip {rip:#x}, rsp {rsp:#x}"
-        );
-        self.end(Exit::Signal(signal))
+        let info = Info { code: 0x80, word: self.registers().rip, status: 0 };
+        self.force(signal, info, || alloc::format!("exception {vector}"));
+    }
+
+    /// A device has something new.
+    fn device(&mut self) {
+        apic::end_of_interrupt();
+        self.tasks.others.wake(Event::Input, u64::MAX, |_| true);
     }
 
     /// The end of a time slice.
@@ -206,39 +334,99 @@ impl Kernel {
         self.memory.stats.ticks += 1;
         self.memory.publish();
         self.start_timer(SLICE);
-        self.switch();
+        self.tasks.expire(self.machine.clock.now());
+        self.switch(Turn::Over);
     }
 
-    fn switch(&mut self) {
-        if self.scheduler.advance() {
-            self.memory.stats.switches += 1;
-            self.resume();
-        }
-    }
-
-    /// The current thread waits: runs another one, or nothing until an interrupt, and then tries its call again.
-    fn wait(&mut self) {
-        while let State::Waiting(deadline) = self.scheduler.current().state {
-            self.switch();
-            let State::Waiting(_) = self.scheduler.current().state else { return };
-            let left = deadline.map_or(SLICE, |end| end.saturating_sub(self.machine.clock.now()));
+    /// The running thread cannot go on: another one does, or none until an interrupt.
+    fn give_way(&mut self, turn: Turn) {
+        loop {
+            let next = self.tasks.expire(self.machine.clock.now());
+            if turn == Turn::Over && self.tasks.thread.state == State::Again || self.switch(turn) {
+                return;
+            }
+            let left = next.map_or(SLICE, |end| end.saturating_sub(self.machine.clock.now()));
             self.memory.publish();
             self.start_timer(left.clamp(1000, SLICE));
             cpu::wait_for_interrupt();
             self.start_timer(SLICE);
-            self.scheduler.current().state = State::Ready;
-            self.system_call();
+            self.tasks.others.wake(Event::Input, u64::MAX, |_| true);
+            if let State::Waiting(Event::Input | Event::Any, _) = self.tasks.thread.state {
+                self.tasks.thread.state = State::Again;
+            }
         }
+    }
+
+    /// Gives the CPU to the next thread that can go on, if there is one.
+    fn switch(&mut self, turn: Turn) -> bool {
+        if !self.tasks.others.can_go_on() {
+            return false;
+        }
+        let now = cpu::rdtsc();
+        self.tasks.process.usage.cycles += now - core::mem::replace(&mut self.since, now);
+        if turn == Turn::Over {
+            self.tasks.thread.vector.save();
+        }
+        let before = self.tasks.space.table.root();
+        self.tasks.advance(turn);
+        let after = self.tasks.space.table.root();
+        if after != before {
+            // SAFETY: every address space's table has the kernel's half.
+            unsafe { cpu::set_cr3(after) };
+        }
+        let thread = &self.tasks.thread;
+        thread.vector.restore();
+        // SAFETY: the bases are canonical: whoever sets them checks that. The kernel uses neither segment.
+        unsafe {
+            cpu::wrmsr(msr::FS_BASE, thread.fs_base);
+            cpu::wrmsr(msr::GS_BASE, thread.gs_base);
+        }
+        self.memory.stats.switches += 1;
+        self.resume();
+        true
     }
 
     fn start_timer(&self, nanoseconds: u64) {
         apic::start_timer(((nanoseconds * self.timer_scale) >> 20).max(1) as u32);
     }
 
-    /// Ends the program, and with it the machine.
-    fn end(&mut self, exit: Exit) -> ! {
-        self.memory.publish();
-        power_off(exit)
+    /// Ends the running process; with the first one, the machine.
+    fn end(&mut self, how: Ended) {
+        if self.tasks.process.id == FIRST {
+            self.memory.publish();
+            power_off(match how {
+                Ended::Exit(status) => Exit::Status(status),
+                Ended::Signal(signal) => Exit::Signal(signal),
+            });
+        }
+        let Tasks { process, space, others, .. } = &mut self.tasks;
+        change_space(&mut self.memory, process, space, others, AddressSpace::without_pages(self.root));
+        let slot = self.tasks.process.slot;
+        self.tasks.end_process(slot, how);
+        self.give_way(Turn::Last);
+    }
+
+    /// Ends the running thread, and with the last one its process.
+    fn end_thread(&mut self, status: u8) {
+        if self.tasks.process.threads == 1 {
+            return self.end(Ended::Exit(status));
+        }
+        self.tasks.process.threads -= 1;
+        let Tasks { thread, process, space, others } = &mut self.tasks;
+        let word = thread.clear_at_end;
+        if word != 0 && self.memory.put_user(space, Gva(word), &0u32).is_ok() {
+            let slot = process.slot;
+            others.wake_futex(word, 1, |thread| thread.process == slot);
+        }
+        self.give_way(Turn::Last);
+    }
+
+    /// Ends a process that does not run.
+    fn end_other(&mut self, slot: ProcessSlot, how: Ended) {
+        if let Some(space) = self.tasks.give_up_space(slot) {
+            self.memory.destroy(space);
+        }
+        self.tasks.end_process(slot, how);
     }
 }
 

@@ -5,10 +5,10 @@ use core::fmt::{self, Write};
 
 use abi::addr::PAGE_SIZE;
 
-use crate::process::Process;
 use crate::vm::Memory;
 use crate::vm::area::{Backing, Kind};
 use crate::vm::page::Rights;
+use crate::vm::space::AddressSpace;
 
 /// Text that grows.
 struct Text(Vec<u8>);
@@ -22,9 +22,9 @@ impl Write for Text {
 
 /// /proc/self/maps (proc_pid_maps(5)).
 #[must_use]
-pub fn maps(memory: &Memory, process: &Process) -> Vec<u8> {
+pub fn maps(memory: &Memory, space: &AddressSpace) -> Vec<u8> {
     let mut text = Text(Vec::new());
-    for area in process.space.areas.all() {
+    for area in space.areas.all() {
         let letter = |right, letter| if area.rights.allow(right) { letter } else { '-' };
         let (offset, inode, name) = match (area.kind, area.backing) {
             (_, Backing::File { file, page }) => {

@@ -12,17 +12,16 @@ use paging::policy::{AnyPolicy, PolicyKind};
 
 use crate::arch::features::Features;
 use crate::arch::kernel_map::{self, Fresh};
-use crate::arch::{apic, control, cpu, direct, gdt, trap};
+use crate::arch::{apic, control, cpu, direct, gdt, trap, vector};
 use crate::console::Consoles;
 use crate::drivers::block::{Block, SECTORS_A_PAGE};
 use crate::drivers::mmio::Mmio;
 use crate::drivers::{console, serial};
 use crate::fs::FileDisk;
-use crate::fs::open::Descriptors;
 use crate::heap::Heap;
 use crate::kernel::{Kernel, power_off, trap_from_user};
-use crate::process::exec::{self, Arguments};
-use crate::process::scheduler::Scheduler;
+use crate::process::exec::{self, Arguments, Loaded};
+use crate::process::tasks::{ProcessSlot, Tasks};
 use crate::process::{self, Process, Thread};
 use crate::random::Random;
 use crate::syscall::{Errno, Machine};
@@ -41,7 +40,7 @@ const HEAP_BYTES_A_FRAME: u64 = 72;
 ///
 /// # Safety
 /// Called once, by the boot code, in the state that abi::boot describes.
-pub unsafe fn start(info: Gpa, heap: &Heap) -> ! {
+pub unsafe fn start(info: Gpa, heap: &'static Heap) -> ! {
     let entered = cpu::rdtsc();
     // SAFETY: the VMM put it there; nothing writes it while the kernel runs.
     let info: &'static BootInfo = unsafe { &*direct::pointer::<BootInfo>(info) };
@@ -50,6 +49,7 @@ pub unsafe fn start(info: Gpa, heap: &Heap) -> ! {
     let features = Features::of(info);
     gdt::init();
     control::init(&features);
+    vector::init(&features);
     trap::init(trap_from_user);
     serial::init(level(info));
 
@@ -70,7 +70,7 @@ pub unsafe fn start(info: Gpa, heap: &Heap) -> ! {
     unsafe { heap.init(direct::pointer::<u8>(fresh.0) as usize, heap_bytes as usize) };
 
     let memory = memory(info, heap_end);
-    match program(info, memory, root) {
+    match program(info, memory, root, heap) {
         Ok(kernel) => kernel.run(entered),
         Err(errno) => power_off(Exit::ExecFailed(errno.0 as u8)),
     }
@@ -151,7 +151,12 @@ fn strings(bytes: &'static [u8]) -> Vec<&'static [u8]> {
 }
 
 /// Loads the program.
-fn program(info: &'static BootInfo, mut memory: Memory, root: Gpa) -> Result<Box<Kernel>, Errno> {
+fn program(
+    info: &'static BootInfo,
+    mut memory: Memory,
+    root: Gpa,
+    heap: &'static Heap,
+) -> Result<Box<Kernel>, Errno> {
     let path = section(info.program);
     let file = memory.files.find(path).ok_or(Errno::NOENT)?;
     let (argv, envp) = (strings(section(info.argv)), strings(section(info.envp)));
@@ -162,34 +167,25 @@ fn program(info: &'static BootInfo, mut memory: Memory, root: Gpa) -> Result<Box
     // SAFETY: the program's table has the kernel half of the current one.
     unsafe { cpu::set_cr3(loaded.space.table.root()) };
 
-    let mut name = [0; 16];
-    let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    let len = last.len().min(name.len() - 1);
-    name[..len].copy_from_slice(&last[..len]);
-    let process = Process {
-        id: process::FIRST,
-        space: loaded.space,
-        descriptors: Descriptors::standard(),
-        directory: crate::fs::path::resolve(b"/", section(info.directory)),
-        program: file,
-        name,
-        actions: [[0; 4]; process::SIGNALS],
-        umask: 0o022,
-        major_faults: 0,
-        minor_faults: 0,
-    };
-    let thread = Thread::new(process.id, loaded.entry, loaded.stack);
+    let Loaded { space, entry, stack } = loaded;
+    let directory = crate::fs::path::resolve(b"/", section(info.directory));
+    let process = |slot| Process::first(slot, file, path, directory);
+    let thread = Thread::new(process::FIRST, ProcessSlot(0), entry, stack);
     Ok(Box::new(Kernel {
         memory,
-        process,
-        scheduler: Scheduler::new(Box::new(thread)),
+        tasks: Tasks::new(process, space, thread),
         machine: Machine {
             clock: Clock::new(info.tsc_khz, info.boot_tsc, info.boot_unix_ns),
             consoles: consoles(info),
             random: Random::new(&info.random),
             missed: [0; 8],
+            hwcap,
+            pipes: 0,
+            heap,
         },
+        root,
         timer_scale: (info.apic_khz << 20) / 1_000_000,
+        since: 0,
     }))
 }
 

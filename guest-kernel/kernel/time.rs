@@ -28,7 +28,13 @@ impl Clock {
     }
 
     fn at(&self, tsc: u64) -> u64 {
-        ((u128::from(tsc.saturating_sub(self.boot_tsc)) * u128::from(self.scale)) >> 32) as u64
+        self.nanoseconds(tsc.saturating_sub(self.boot_tsc))
+    }
+
+    /// How long so many cycles are.
+    #[must_use]
+    pub fn nanoseconds(&self, cycles: u64) -> u64 {
+        ((u128::from(cycles) * u128::from(self.scale)) >> 32) as u64
     }
 
     /// Nanoseconds since 1970.

@@ -15,6 +15,8 @@ pub struct Features {
     pub smap: bool,
     /// Parts of the vector state that XSAVE manages (XCR0); 0 without XSAVE.
     pub xcr0: u64,
+    /// How many bytes XSAVE writes for them at most.
+    pub xsave_bytes: u32,
 }
 
 impl Features {
@@ -43,6 +45,7 @@ impl Features {
             } else {
                 0
             },
+            xsave_bytes: state.ebx,
         }
     }
 }

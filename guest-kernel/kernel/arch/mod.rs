@@ -12,3 +12,4 @@ pub mod kernel_map;
 pub mod apic;
 pub mod gdt;
 pub mod trap;
+pub mod vector;

@@ -5,12 +5,13 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 
 use super::FileId;
+use super::pipe::End;
 
 /// Most descriptors of a process (RLIMIT_NOFILE).
 pub const LIMIT: usize = 1024;
 
 /// What is open.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Object {
     /// The program's standard input.
     Input,
@@ -26,6 +27,8 @@ pub enum Object {
     Random,
     /// /proc/self/maps, as it is when it is read.
     Maps,
+    /// An end of a pipe.
+    Pipe(End),
     /// A directory, by its path.
     Directory(Vec<u8>),
 }
@@ -56,6 +59,7 @@ struct Descriptor {
 }
 
 /// A process's descriptors.
+#[derive(Clone)]
 pub struct Descriptors(Vec<Option<Descriptor>>);
 
 /// There is no such descriptor, or no number for another one.
@@ -116,6 +120,20 @@ impl Descriptors {
         }
         self.0[index] = Some(Descriptor { file, close_on_exec });
         Ok(number)
+    }
+
+    /// Closes all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Closes those that a new program is not to have.
+    pub fn close_for_exec(&mut self) {
+        for slot in &mut self.0 {
+            if slot.as_ref().is_some_and(|descriptor| descriptor.close_on_exec) {
+                *slot = None;
+            }
+        }
     }
 
     /// Frees a number.

@@ -15,6 +15,9 @@ use crate::vm::page::Rights;
 use crate::vm::space::{AddressSpace, PIE_BASE, STACK_TOP};
 use crate::vm::{Memory, OutOfMemory};
 
+/// Most bytes of arguments and environment together, with a pointer to each string.
+pub const ARGUMENT_BYTES: usize = 128 << 10;
+
 /// A loaded program.
 pub struct Loaded {
     /// Its memory.

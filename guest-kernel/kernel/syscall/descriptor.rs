@@ -2,11 +2,18 @@
 
 use super::{Arguments, Call, Errno, Outcome};
 use crate::fs::open::Object;
+use crate::process::Event;
 
 const O_CLOEXEC: u64 = 0o2000000;
 
 pub fn close(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
+    let file = call.process.descriptors.get(number)?;
     call.process.descriptors.close(number)?;
+    if let Object::Pipe(end) = &file.object {
+        let event = Event::Pipe(end.pipe().number());
+        drop(file);
+        call.others.wake(event, u64::MAX, |_| true);
+    }
     Ok(0)
 }
 

@@ -9,8 +9,10 @@ pub struct Errno(pub u16);
 
 #[allow(missing_docs)]
 impl Errno {
+    pub const PERM: Self = Self(1);
     pub const NOENT: Self = Self(2);
     pub const SRCH: Self = Self(3);
+    pub const INTR: Self = Self(4);
     pub const IO: Self = Self(5);
     pub const TOOBIG: Self = Self(7);
     pub const NOEXEC: Self = Self(8);
@@ -30,6 +32,7 @@ impl Errno {
     pub const NOSPC: Self = Self(28);
     pub const SPIPE: Self = Self(29);
     pub const ROFS: Self = Self(30);
+    pub const PIPE: Self = Self(32);
     pub const RANGE: Self = Self(34);
     pub const NAMETOOLONG: Self = Self(36);
     pub const NOSYS: Self = Self(38);

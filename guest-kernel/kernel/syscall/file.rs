@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use abi::addr::{Gva, PAGE_SIZE};
 use abi::files::MAX_PATH;
 
-use super::{Arguments, Call, Errno, Outcome, Stop};
+use super::{Arguments, Call, Errno, Outcome, Stop, pipe};
 use crate::drivers::block::MAX_SEGMENTS;
 use crate::drivers::console::Ready;
 use crate::fs::open::{Object, OpenFile};
 use crate::fs::path;
+use crate::process::Event;
 use crate::vm::page::Rights;
 use crate::vm::table::USER_END;
 
@@ -29,7 +30,7 @@ const MAX_PARTS: u64 = 1024;
 
 /// The absolute path that a pointer names.
 pub fn user_path(call: &mut Call<'_>, directory: i32, pointer: u64) -> Result<Vec<u8>, Stop> {
-    let string = call.memory.user_string(&mut call.process.space, Gva(pointer), 4095)?;
+    let string = call.memory.user_string(call.space, Gva(pointer), 4095)?;
     let string = string.ok_or(Errno::NAMETOOLONG)?;
     if string.is_empty() {
         return Err(Errno::NOENT.into());
@@ -117,7 +118,7 @@ fn check(file: &OpenFile, write: bool, start: u64, len: u64) -> Result<usize, Er
 
 fn read_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, to: u64, len: u64) -> Outcome {
     let len = check(file, false, to, len)?;
-    let space = &mut call.process.space;
+    let space = &mut *call.space;
     match &file.object {
         Object::File(file) => Ok(call.memory.read_file_to(space, *file, offset, Gva(to), len)? as u64),
         Object::Null => Ok(0),
@@ -130,13 +131,14 @@ fn read_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, to: u64, len: u64)
             Ok(len as u64)
         }
         Object::Maps => {
-            let text = crate::proc::maps(call.memory, call.process);
+            let text = crate::proc::maps(call.memory, call.space);
             let rest = text.get(offset as usize..).unwrap_or_default();
             let part = &rest[..len.min(rest.len())];
             call.write(to, part)?;
             Ok(part.len() as u64)
         }
         Object::Input => read_input(call, file.flags.get(), to, len),
+        Object::Pipe(end) => pipe::read(call, end, file.flags.get(), to, len),
         Object::Output(_) => Err(Errno::BADF.into()),
         Object::Directory(_) => Err(Errno::ISDIR.into()),
     }
@@ -150,10 +152,10 @@ fn read_input(call: &mut Call<'_>, flags: u32, to: u64, len: usize) -> Outcome {
     match input.poll() {
         Ready::End => Ok(0),
         Ready::NotYet if flags & O_NONBLOCK != 0 => Err(Errno::AGAIN.into()),
-        Ready::NotYet => Err(Stop::Wait(None)),
+        Ready::NotYet => Err(Stop::Wait(Event::Input, None)),
         Ready::Bytes(bytes) => {
             let part = len.min(bytes.len());
-            call.memory.write_user(&mut call.process.space, Gva(to), &bytes[..part])?;
+            call.memory.write_user(call.space, Gva(to), &bytes[..part])?;
             input.consume(part);
             Ok(part as u64)
         }
@@ -162,7 +164,7 @@ fn read_input(call: &mut Call<'_>, flags: u32, to: u64, len: usize) -> Outcome {
 
 fn write_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, from: u64, len: u64) -> Outcome {
     let len = check(file, true, from, len)?;
-    let space = &mut call.process.space;
+    let space = &mut *call.space;
     match &file.object {
         Object::File(file) => {
             let done = call.memory.write_file_from(space, *file, offset, Gva(from), len)?;
@@ -171,6 +173,7 @@ fn write_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, from: u64, len: u
         }
         Object::Null | Object::Zero | Object::Random => Ok(len as u64),
         Object::Output(error) => write_output(call, *error, from, len),
+        Object::Pipe(end) => pipe::write(call, end, file.flags.get(), from, len),
         Object::Input | Object::Maps | Object::Directory(_) => Err(Errno::BADF.into()),
     }
 }
@@ -182,11 +185,10 @@ fn write_output(call: &mut Call<'_>, error: bool, from: u64, len: usize) -> Outc
     while done < len {
         let part = (len - done).min(MAX_SEGMENTS * PAGE_SIZE);
         let range = (Gva(from.wrapping_add(done as u64)), part);
-        let sent =
-            call.memory.with_pinned(&mut call.process.space, range, Rights::READ, |_, parts, bytes| {
-                consoles.send(error, parts);
-                bytes
-            });
+        let sent = call.memory.with_pinned(call.space, range, Rights::READ, |_, parts, bytes| {
+            consoles.send(error, parts);
+            bytes
+        });
         match sent {
             Ok(bytes) => done += bytes,
             Err(invalid) if done == 0 => return Err(invalid.into()),
@@ -198,7 +200,7 @@ fn write_output(call: &mut Call<'_>, error: bool, from: u64, len: usize) -> Outc
 
 /// Whether reads and writes have a position.
 fn seekable(object: &Object) -> bool {
-    !matches!(object, Object::Input | Object::Output(_))
+    !matches!(object, Object::Input | Object::Output(_) | Object::Pipe(_))
 }
 
 pub fn read(call: &mut Call<'_>, [number, to, len, ..]: Arguments) -> Outcome {
@@ -297,7 +299,7 @@ pub fn fsync(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
 /// Nothing to do: there are no shared mappings of files that could be dirty.
 pub fn msync(call: &mut Call<'_>, [start, bytes, ..]: Arguments) -> Outcome {
     let range = super::memory::range(start, bytes)?;
-    if call.process.space.areas.covers(&range) { Ok(0) } else { Err(Errno::NOMEM.into()) }
+    if call.space.areas.covers(&range) { Ok(0) } else { Err(Errno::NOMEM.into()) }
 }
 
 pub fn getcwd(call: &mut Call<'_>, [to, size, ..]: Arguments) -> Outcome {

@@ -5,22 +5,10 @@ use abi::addr::PAGE_SIZE;
 use super::{Arguments, Call, Errno, Outcome};
 use crate::arch::cpu::{self, msr};
 use crate::fs::open::LIMIT;
+use crate::process::Usage;
 use crate::time::SECOND;
 use crate::vm::area::STACK_LIMIT;
 use crate::vm::table::USER_END;
-
-pub fn getpid(call: &mut Call<'_>, _: Arguments) -> Outcome {
-    Ok(call.process.id.into())
-}
-
-pub fn gettid(call: &mut Call<'_>, _: Arguments) -> Outcome {
-    Ok(call.thread.id.into())
-}
-
-/// The first process has no parent.
-pub fn getppid(_: &mut Call<'_>, _: Arguments) -> Outcome {
-    Ok(0)
-}
 
 /// Every user and group number.
 pub fn root(_: &mut Call<'_>, _: Arguments) -> Outcome {
@@ -86,16 +74,13 @@ pub fn arch_prctl(call: &mut Call<'_>, [code, argument, ..]: Arguments) -> Outco
     } else {
         // SAFETY: both registers exist in long mode, a user address is canonical, and the kernel uses neither segment.
         unsafe { cpu::wrmsr(register, argument) };
+        let kept = if code == SET_FS { &mut call.thread.fs_base } else { &mut call.thread.gs_base };
+        *kept = argument;
     }
     Ok(0)
 }
 
-/// The thread does not end before its process, so nobody looks at the word.
-pub fn set_tid_address(call: &mut Call<'_>, _: Arguments) -> Outcome {
-    Ok(call.thread.id.into())
-}
-
-/// As [`set_tid_address`]: the list is for a thread that dies.
+/// The list is for a thread that dies with a lock held; nobody else looks at it.
 pub fn set_robust_list(_: &mut Call<'_>, [_, size, ..]: Arguments) -> Outcome {
     const HEAD: u64 = 24;
     if size == HEAD { Ok(0) } else { Err(Errno::INVAL.into()) }
@@ -147,15 +132,29 @@ pub fn prlimit64(call: &mut Call<'_>, [process, resource, new, old, ..]: Argumen
     Ok(0)
 }
 
-pub fn getrusage(call: &mut Call<'_>, [_, to, ..]: Arguments) -> Outcome {
-    let now = call.machine.clock.now();
-    let mut usage = [0u64; 18];
-    usage[0] = now / SECOND;
-    usage[1] = now % SECOND / 1000;
-    usage[4] = call.memory.stats.resident_peak * (PAGE_SIZE as u64 / 1024);
-    usage[8] = call.process.minor_faults;
-    usage[9] = call.process.major_faults;
-    call.put(to, &usage)?;
+/// struct rusage.
+pub fn usage_words(call: &Call<'_>, usage: &Usage, peak: u64) -> [u64; 18] {
+    let cpu = call.machine.clock.nanoseconds(usage.cycles);
+    let mut words = [0u64; 18];
+    words[0] = cpu / SECOND;
+    words[1] = cpu % SECOND / 1000;
+    words[4] = peak * (PAGE_SIZE as u64 / 1024);
+    words[8] = usage.minor_faults;
+    words[9] = usage.major_faults;
+    words
+}
+
+pub fn getrusage(call: &mut Call<'_>, [who, to, ..]: Arguments) -> Outcome {
+    let words = match who as i32 {
+        0 | 1 => {
+            let mut own = call.process.usage;
+            own.cycles += cpu::rdtsc() - call.since;
+            usage_words(call, &own, call.memory.stats.resident_peak)
+        }
+        -1 => usage_words(call, &call.process.children_usage, 0),
+        _ => return Err(Errno::INVAL.into()),
+    };
+    call.put(to, &words)?;
     Ok(0)
 }
 
@@ -168,7 +167,7 @@ pub fn sysinfo(call: &mut Call<'_>, [to, ..]: Arguments) -> Outcome {
     info[5] = call.memory.stats.free_frames * page;
     info[8] = call.memory.swap.slots.count() * page;
     info[9] = (call.memory.swap.slots.count() - u64::from(call.memory.swap.slots.used())) * page;
-    info[10] = 1;
+    info[10] = call.others.processes().count() as u64 + 1;
     // mem_unit
     info[13] = 1;
     call.put(to, &info)?;
@@ -177,11 +176,13 @@ pub fn sysinfo(call: &mut Call<'_>, [to, ..]: Arguments) -> Outcome {
 
 pub fn times(call: &mut Call<'_>, [to, ..]: Arguments) -> Outcome {
     const TICK: u64 = SECOND / 100;
-    let now = call.machine.clock.now() / TICK;
+    let own = call.process.usage.cycles + cpu::rdtsc() - call.since;
+    let ticks = |cycles| call.machine.clock.nanoseconds(cycles) / TICK;
     if to != 0 {
-        call.put(to, &[now, 0, 0, 0])?;
+        let words = [ticks(own), 0, ticks(call.process.children_usage.cycles), 0];
+        call.put(to, &words)?;
     }
-    Ok(now)
+    Ok(call.machine.clock.now() / TICK)
 }
 
 /// Random bytes for a program.

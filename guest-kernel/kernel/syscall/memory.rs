@@ -48,7 +48,7 @@ pub fn mmap(call: &mut Call<'_>, [hint, bytes, protection, flags, number, offset
     let bytes = bytes.checked_next_multiple_of(PAGE).ok_or(Errno::NOMEM)?;
     let start = place(call, hint, bytes, flags)?;
     let area = Area { start, end: start + bytes, rights: rights(protection), kind: Kind::Mapping, backing };
-    call.memory.map(&mut call.process.space, area).map_err(Errno::from)?;
+    call.memory.map(call.space, area).map_err(Errno::from)?;
     Ok(start.0)
 }
 
@@ -83,7 +83,7 @@ fn backing(call: &Call<'_>, protection: u64, flags: u64, number: u64, offset: u6
 
 /// Where a mapping goes.
 fn place(call: &Call<'_>, hint: u64, bytes: u64, flags: u64) -> Result<Gva, Errno> {
-    let areas = &call.process.space.areas;
+    let areas = &call.space.areas;
     if flags & (flag::FIXED | flag::FIXED_NOREPLACE) != 0 {
         let range = range(hint, bytes)?;
         if range.start < LOWEST {
@@ -109,7 +109,7 @@ pub fn munmap(call: &mut Call<'_>, [start, bytes, ..]: Arguments) -> Outcome {
     if range.is_empty() {
         return Err(Errno::INVAL.into());
     }
-    call.memory.unmap_range(&mut call.process.space, &range).map_err(Errno::from)?;
+    call.memory.unmap_range(call.space, &range).map_err(Errno::from)?;
     Ok(0)
 }
 
@@ -123,15 +123,15 @@ pub fn mprotect(call: &mut Call<'_>, [start, bytes, protection, ..]: Arguments) 
     if range.is_empty() {
         return Ok(0);
     }
-    if !call.process.space.areas.covers(&range) {
+    if !call.space.areas.covers(&range) {
         return Err(Errno::NOMEM.into());
     }
-    call.memory.protect(&mut call.process.space, &range, rights(protection)).map_err(Errno::from)?;
+    call.memory.protect(call.space, &range, rights(protection)).map_err(Errno::from)?;
     Ok(0)
 }
 
 pub fn brk(call: &mut Call<'_>, [wanted, ..]: Arguments) -> Outcome {
-    Ok(call.memory.set_break(&mut call.process.space, Gva(wanted)).0)
+    Ok(call.memory.set_break(call.space, Gva(wanted)).0)
 }
 
 pub fn mremap(call: &mut Call<'_>, [start, old, new, flags, target, _]: Arguments) -> Outcome {
@@ -143,7 +143,7 @@ pub fn mremap(call: &mut Call<'_>, [start, old, new, flags, target, _]: Argument
     }
     let old = range(start, old)?;
     let bytes = new.checked_next_multiple_of(PAGE).ok_or(Errno::NOMEM)?;
-    let space = &mut call.process.space;
+    let space = &mut *call.space;
     let area = *space.areas.find(old.start).ok_or(Errno::FAULT)?;
     if old.end > area.end {
         return Err(Errno::FAULT.into());
@@ -188,7 +188,7 @@ fn part(area: &Area, from: Gva, to: Gva, bytes: u64) -> Area {
 
 /// Moves the pages of `old` to a free place of `bytes`.
 fn relocate(call: &mut Call<'_>, area: &Area, old: Range<Gva>, bytes: u64, target: Gva) -> Outcome {
-    let space = &mut call.process.space;
+    let space = &mut *call.space;
     call.memory.map(space, part(area, old.start, target, bytes)).map_err(Errno::from)?;
     let kept = old.start..(old.start + bytes.min(old.end - old.start));
     call.memory.move_pages(space, &kept, target).map_err(Errno::from)?;
@@ -206,22 +206,22 @@ pub fn madvise(call: &mut Call<'_>, [start, bytes, advice, ..]: Arguments) -> Ou
         // A page that may be freed is freed now.
         DONTNEED | FREE => {
             if !range.is_empty() {
-                call.memory.discard(&call.process.space, &range);
+                call.memory.discard(call.space, &range);
             }
         }
         _ if advice < 64 && HINTS.iter().any(|hints| hints >> advice & 1 != 0) => {}
         _ => return Err(Errno::INVAL.into()),
     }
-    if call.process.space.areas.covers(&range) { Ok(0) } else { Err(Errno::NOMEM.into()) }
+    if call.space.areas.covers(&range) { Ok(0) } else { Err(Errno::NOMEM.into()) }
 }
 
 pub fn mincore(call: &mut Call<'_>, [start, bytes, vector, ..]: Arguments) -> Outcome {
     let range = range(start, bytes)?;
-    if !call.process.space.areas.covers(&range) {
+    if !call.space.areas.covers(&range) {
         return Err(Errno::NOMEM.into());
     }
     for n in 0..(range.end - range.start) / PAGE {
-        let entry = call.process.space.table.find(range.start + n * PAGE);
+        let entry = call.space.table.find(range.start + n * PAGE);
         let resident = entry.is_ok_and(|entry| matches!(entry.load().page(), Page::Resident(_)));
         call.put(vector.wrapping_add(n), &u8::from(resident))?;
     }

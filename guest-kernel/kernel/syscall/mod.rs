@@ -1,29 +1,34 @@
 //! System calls: Linux's numbers, arguments and errors, one handler each.
 //!
 //! A handler gets what it may touch in a [`Call`] and the six argument registers. It returns a value, or a [`Stop`]: an
-//! error number, a wish to be called again after the next interrupt, or the end of the program.
+//! error number, a wish to be called again after some event, or the end of the thread or process.
 
 mod descriptor;
 mod errno;
 mod file;
+mod futex;
 mod identity;
 mod memory;
+mod pipe;
 mod poll;
+mod process;
 mod signal;
 mod stat;
 mod time;
 
 pub use errno::Errno;
 
-use abi::addr::Gva;
-use abi::port::Exit;
+use abi::addr::{Gpa, Gva};
 
 use crate::console::Consoles;
 use crate::fs::open::BadDescriptor;
-use crate::process::{Process, Thread};
+use crate::heap::Heap;
+use crate::process::tasks::Others;
+use crate::process::{Ended, Event, Process, Thread};
 use crate::time::Clock;
 use crate::vm::Memory;
 use crate::vm::fault::Invalid;
+use crate::vm::space::AddressSpace;
 use crate::vm::user::Plain;
 
 /// A call's arguments: RDI, RSI, RDX, R10, R8, R9.
@@ -34,10 +39,16 @@ pub type Arguments = [u64; 6];
 pub enum Stop {
     /// It failed.
     Error(Errno),
-    /// Nothing can be done now: call again after the next interrupt, at this time (nanoseconds since boot) at the latest.
-    Wait(Option<u64>),
-    /// The program ends.
-    Exit(Exit),
+    /// Nothing can be done now: call again after the event, or at this time (nanoseconds since boot).
+    Wait(Event, Option<u64>),
+    /// Others have their turn, and then it returns 0.
+    Yield,
+    /// The thread goes on with the registers that it has now.
+    Resume,
+    /// The thread ends; if it is the last one, its process does with this status.
+    EndThread(u8),
+    /// The process ends.
+    Exit(Ended),
 }
 
 impl From<Errno> for Stop {
@@ -71,6 +82,12 @@ pub struct Machine {
     pub random: crate::random::Random,
     /// Names of calls that were missed, so that each is named once.
     pub missed: [u64; 8],
+    /// AT_HWCAP: features of the CPU.
+    pub hwcap: u64,
+    /// How many pipes there were.
+    pub pipes: u32,
+    /// The kernel's memory.
+    pub heap: &'static Heap,
 }
 
 /// What a handler may touch.
@@ -81,21 +98,38 @@ pub struct Call<'k> {
     pub process: &'k mut Process,
     /// The calling thread.
     pub thread: &'k mut Thread,
+    /// Its address space.
+    pub space: &'k mut AddressSpace,
+    /// Everyone else.
+    pub others: &'k mut Others,
     /// The machine.
     pub machine: &'k mut Machine,
+    /// The table that maps the kernel alone.
+    pub root: Gpa,
+    /// The time-stamp counter when the calling thread got the CPU.
+    pub since: u64,
 }
 
 impl Call<'_> {
     fn put<T: Plain>(&mut self, to: u64, value: &T) -> Result<(), Invalid> {
-        self.memory.put_user(&mut self.process.space, Gva(to), value)
+        self.memory.put_user(self.space, Gva(to), value)
     }
 
     fn get<T: Plain + Default>(&mut self, from: u64) -> Result<T, Invalid> {
-        self.memory.get_user(&mut self.process.space, Gva(from))
+        self.memory.get_user(self.space, Gva(from))
     }
 
     fn write(&mut self, to: u64, bytes: &[u8]) -> Result<(), Invalid> {
-        self.memory.write_user(&mut self.process.space, Gva(to), bytes)
+        self.memory.write_user(self.space, Gva(to), bytes)
+    }
+
+    /// Makes sure that the kernel has memory for what a call adds to its tables.
+    fn make_room(&mut self) -> Result<(), Errno> {
+        while self.machine.heap.is_short() {
+            let page = self.memory.page_for_kernel().map_err(|_| Errno::NOMEM)?;
+            self.machine.heap.donate(page);
+        }
+        Ok(())
     }
 
     /// A wait that ends at `deadline`: true when that is now.
@@ -147,12 +181,14 @@ system_calls! {
     12 => memory::brk,
     13 => signal::rt_sigaction,
     14 => signal::rt_sigprocmask,
+    15 => signal::rt_sigreturn,
     16 => descriptor::ioctl,
     17 => file::pread64,
     18 => file::pwrite64,
     19 => file::readv,
     20 => file::writev,
     21 => stat::access,
+    22 => pipe::pipe,
     24 => time::sched_yield,
     25 => memory::mremap,
     26 => file::msync,
@@ -160,10 +196,18 @@ system_calls! {
     28 => memory::madvise,
     32 => descriptor::dup,
     33 => descriptor::dup2,
+    34 => signal::pause,
     35 => time::nanosleep,
-    39 => identity::getpid,
-    60 => signal::exit,
-    61 => signal::wait4,
+    36 => signal::getitimer,
+    37 => signal::alarm,
+    38 => signal::setitimer,
+    39 => process::getpid,
+    56 => process::clone,
+    57 => process::fork,
+    58 => process::vfork,
+    59 => process::execve,
+    60 => process::exit,
+    61 => process::wait4,
     62 => signal::kill,
     63 => identity::uname,
     72 => descriptor::fcntl,
@@ -182,21 +226,28 @@ system_calls! {
     104 => identity::root,
     107 => identity::root,
     108 => identity::root,
-    110 => identity::getppid,
-    111 => identity::getpid,
+    110 => process::getppid,
+    109 => process::setpgid,
+    111 => process::getpgrp,
+    112 => process::setsid,
+    121 => process::getpgid,
+    124 => process::getsid,
+    127 => signal::rt_sigpending,
+    128 => signal::rt_sigtimedwait,
+    130 => signal::rt_sigsuspend,
     131 => signal::sigaltstack,
     157 => identity::prctl,
     158 => identity::arch_prctl,
-    186 => identity::gettid,
+    186 => process::gettid,
     200 => signal::tkill,
     201 => time::time,
-    202 => time::futex,
+    202 => futex::futex,
     204 => identity::sched_getaffinity,
-    218 => identity::set_tid_address,
+    218 => process::set_tid_address,
     228 => time::clock_gettime,
     229 => time::clock_getres,
     230 => time::clock_nanosleep,
-    231 => signal::exit,
+    231 => process::exit_group,
     234 => signal::tgkill,
     257 => file::openat,
     262 => stat::newfstatat,
@@ -205,9 +256,11 @@ system_calls! {
     271 => poll::ppoll,
     273 => identity::set_robust_list,
     292 => descriptor::dup3,
+    293 => pipe::pipe2,
     302 => identity::prlimit64,
     318 => identity::getrandom,
     332 => stat::statx,
     334 => identity::rseq,
+    435 => process::clone3,
     439 => stat::faccessat,
 }

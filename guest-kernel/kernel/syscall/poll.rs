@@ -3,18 +3,29 @@
 use super::{Arguments, Call, Errno, Outcome, Stop};
 use crate::drivers::console::Ready;
 use crate::fs::open::{LIMIT, Object};
+use crate::fs::pipe::ATOMIC;
+use crate::process::Event;
 use crate::time::SECOND;
 
 const IN: u16 = 1;
 const OUT: u16 = 4;
+const ERR: u16 = 8;
 const HUP: u16 = 0x10;
 const NVAL: u16 = 0x20;
 
 /// What a descriptor is ready for.
 fn ready(call: &mut Call<'_>, number: u32) -> u16 {
     let Ok(file) = call.process.descriptors.get(u64::from(number)) else { return NVAL };
-    match file.object {
+    match &file.object {
         Object::Output(_) => OUT,
+        Object::Pipe(end) if end.writes() => {
+            let room = if end.pipe().room() >= ATOMIC { OUT } else { 0 };
+            room | if end.pipe().is_broken() { ERR } else { 0 }
+        }
+        Object::Pipe(end) => {
+            let bytes = if end.pipe().is_empty() { 0 } else { IN };
+            bytes | if end.pipe().is_ended() { HUP } else { 0 }
+        }
         Object::Input => match call.machine.consoles.input.as_mut().map(|input| input.poll()) {
             Some(Ready::NotYet) => 0,
             Some(Ready::Bytes(_)) => IN,
@@ -35,16 +46,17 @@ fn wait(call: &mut Call<'_>, list: u64, count: u64, timeout: Option<u64>) -> Out
         let number: i32 = call.get(at)?;
         let events: u16 = call.get(at.wrapping_add(4))?;
         // A negative number is passed by.
-        let state = u32::try_from(number).map_or(0, |number| ready(call, number) & (events | HUP | NVAL));
+        let state =
+            u32::try_from(number).map_or(0, |number| ready(call, number) & (events | ERR | HUP | NVAL));
         call.put(at.wrapping_add(6), &state)?;
         found += u64::from(state != 0);
     }
     if found > 0 {
         return Ok(found);
     }
-    let Some(timeout) = timeout else { return Err(Stop::Wait(None)) };
+    let Some(timeout) = timeout else { return Err(Stop::Wait(Event::Any, None)) };
     let end = super::time::deadline(call, timeout);
-    if call.expired(end) { Ok(0) } else { Err(Stop::Wait(Some(end))) }
+    if call.expired(end) { Ok(0) } else { Err(Stop::Wait(Event::Any, Some(end))) }
 }
 
 pub fn poll(call: &mut Call<'_>, [list, count, milliseconds, ..]: Arguments) -> Outcome {

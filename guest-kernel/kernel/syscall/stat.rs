@@ -42,6 +42,7 @@ fn status(call: &Call<'_>, object: &Object) -> Status {
         Object::Null => plain(4, CHARACTER | 0o666, device(1, 3)),
         Object::Zero => plain(5, CHARACTER | 0o666, device(1, 5)),
         Object::Random => plain(6, CHARACTER | 0o666, device(1, 9)),
+        Object::Pipe(end) => plain(1 << 33 | u64::from(end.pipe().number()), PIPE | 0o600, 0),
         Object::Maps => plain(7, REGULAR | 0o444, 0),
         Object::Directory(path) => {
             // A number that the path decides, out of the files' range.

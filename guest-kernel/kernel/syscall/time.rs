@@ -1,6 +1,8 @@
-//! Clocks, sleep, and waiting for a word (futex).
+//! Clocks and sleep.
 
 use super::{Arguments, Call, Errno, Outcome, Stop};
+use crate::arch::cpu;
+use crate::process::Event;
 use crate::time::SECOND;
 
 /// How fine the clocks are, in nanoseconds.
@@ -25,16 +27,17 @@ pub fn read_time(call: &mut Call<'_>, from: u64) -> Result<u64, Stop> {
 /// When a wait of that many nanoseconds ends; on the call's second try what the first one said.
 pub fn deadline(call: &mut Call<'_>, nanoseconds: u64) -> u64 {
     let now = call.machine.clock.now();
-    *call.thread.deadline.get_or_insert(now.saturating_add(nanoseconds))
+    *call.thread.pause().deadline.get_or_insert(now.saturating_add(nanoseconds))
 }
 
 fn clock(call: &Call<'_>, number: u64) -> Result<u64, Errno> {
     match number {
         // REALTIME, REALTIME_COARSE, TAI
         0 | 5 | 11 => Ok(call.machine.clock.unix()),
-        // MONOTONIC, the CPU time of process and thread, MONOTONIC_RAW, MONOTONIC_COARSE, BOOTTIME: the program has
-        // the machine for itself.
-        1..=4 | 6 | 7 => Ok(call.machine.clock.now()),
+        // MONOTONIC, MONOTONIC_RAW, MONOTONIC_COARSE, BOOTTIME
+        1 | 4 | 6 | 7 => Ok(call.machine.clock.now()),
+        // CPU time; a thread's is its process's.
+        2 | 3 => Ok(call.machine.clock.nanoseconds(call.process.usage.cycles + cpu::rdtsc() - call.since)),
         _ => Err(Errno::INVAL),
     }
 }
@@ -69,7 +72,7 @@ pub fn time(call: &mut Call<'_>, [to, ..]: Arguments) -> Outcome {
 }
 
 fn sleep_until(call: &mut Call<'_>, end: u64) -> Outcome {
-    if call.expired(end) { Ok(0) } else { Err(Stop::Wait(Some(end))) }
+    if call.expired(end) { Ok(0) } else { Err(Stop::Wait(Event::Time, Some(end))) }
 }
 
 pub fn nanosleep(call: &mut Call<'_>, [from, ..]: Arguments) -> Outcome {
@@ -87,39 +90,6 @@ pub fn clock_nanosleep(call: &mut Call<'_>, [number, flags, from, ..]: Arguments
     sleep_until(call, end)
 }
 
-/// Nothing else could run.
 pub fn sched_yield(_: &mut Call<'_>, _: Arguments) -> Outcome {
-    Ok(0)
-}
-
-/// With one thread nobody waits, and nobody would wake a waiter.
-pub fn futex(call: &mut Call<'_>, [word, operation, value, timeout, ..]: Arguments) -> Outcome {
-    const WAIT: u64 = 0;
-    const WAKE: u64 = 1;
-    const WAIT_BITSET: u64 = 9;
-    const WAKE_BITSET: u64 = 10;
-    const CLOCK_REALTIME: u64 = 256;
-    match operation & 127 {
-        WAKE | WAKE_BITSET => Ok(0),
-        command @ (WAIT | WAIT_BITSET) => {
-            let found: u32 = call.get(word)?;
-            if found != value as u32 {
-                return Err(Errno::AGAIN.into());
-            }
-            if timeout == 0 {
-                return Err(Stop::Wait(None));
-            }
-            let given = read_time(call, timeout)?;
-            let now = if command == WAIT {
-                0
-            } else if operation & CLOCK_REALTIME != 0 {
-                call.machine.clock.unix()
-            } else {
-                call.machine.clock.now()
-            };
-            let end = deadline(call, given.saturating_sub(now));
-            if call.expired(end) { Err(Errno::TIMEDOUT.into()) } else { Err(Stop::Wait(Some(end))) }
-        }
-        _ => Err(Errno::NOSYS.into()),
-    }
+    Err(Stop::Yield)
 }

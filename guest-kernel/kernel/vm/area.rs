@@ -109,7 +109,6 @@ impl Area {
 pub struct TooMany;
 
 /// The areas of an address space: ascending, without overlap, neighbours merged where they are alike.
-#[derive(Clone)]
 pub struct AreaMap {
     areas: Vec<Area>,
     limit: usize,
@@ -184,8 +183,22 @@ impl AreaMap {
     ///
     /// # Errors
     /// There may be no room.
-    pub const fn reserve(&self) -> Result<(), TooMany> {
-        if self.areas.len() + 2 > self.limit { Err(TooMany) } else { Ok(()) }
+    pub fn reserve(&mut self) -> Result<(), TooMany> {
+        if self.areas.len() + 2 > self.limit {
+            return Err(TooMany);
+        }
+        self.areas.try_reserve(2).map_err(|_| TooMany)
+    }
+
+    /// The same areas.
+    ///
+    /// # Errors
+    /// There is no room for them.
+    pub fn try_clone(&self) -> Result<Self, TooMany> {
+        let mut areas = Vec::new();
+        areas.try_reserve(self.areas.len()).map_err(|_| TooMany)?;
+        areas.extend_from_slice(&self.areas);
+        Ok(Self { areas, ..*self })
     }
 
     /// Adds an area to a free range.

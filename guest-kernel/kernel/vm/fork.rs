@@ -5,10 +5,11 @@
 
 use abi::addr::Gva;
 
+use super::area::Area;
 use super::frame::Use;
 use super::page::{Entry, Page};
 use super::space::AddressSpace;
-use super::table::{EntryRef, PageTable, USER_END};
+use super::table::{EntryRef, PageTable, USER_HALF_END};
 use super::{Memory, OutOfMemory};
 use crate::arch::cpu;
 
@@ -19,7 +20,8 @@ impl Memory {
     /// There is no frame for a table; what was copied is released again.
     pub fn fork(&mut self, parent: &AddressSpace) -> Result<AddressSpace, OutOfMemory> {
         let mut child = AddressSpace::copy_of(self, parent)?;
-        let copied = self.copy_entries(&parent.table, &mut child.table);
+        let mut areas = parent.areas.all().iter();
+        let copied = areas.try_for_each(|area| self.copy_area(&parent.table, &mut child.table, area));
         // The CPU may hold entries of the parent that allow a write.
         cpu::flush_tlb();
         match copied {
@@ -31,8 +33,13 @@ impl Memory {
         }
     }
 
-    fn copy_entries(&mut self, parent: &PageTable, child: &mut PageTable) -> Result<(), OutOfMemory> {
-        parent.try_for_each(Gva(0)..USER_END, |page, old| {
+    fn copy_area(
+        &mut self,
+        parent: &PageTable,
+        child: &mut PageTable,
+        area: &Area,
+    ) -> Result<(), OutOfMemory> {
+        parent.try_for_each(area.start..area.end, |page, old| {
             if self.is_copied(old.load()) {
                 let new = self.entry(child, page)?;
                 self.room_to_map()?;
@@ -64,10 +71,25 @@ impl Memory {
         new.store(entry);
     }
 
+    /// How many pages an address space has in RAM and on swap.
+    #[must_use]
+    pub fn size(&self, space: &AddressSpace) -> u64 {
+        let mut pages = 0;
+        for area in space.areas.all() {
+            space.table.for_each(area.start..area.end, |_, _| pages += 1);
+        }
+        pages
+    }
+
     /// Ends an address space: its pages, slots and tables are free again, but for what others share.
     pub fn destroy(&mut self, space: AddressSpace) {
-        self.discard(&space, &(Gva(0)..USER_END));
+        for area in space.areas.all() {
+            self.discard(&space, &(area.start..area.end));
+        }
         let before = self.frames.free_frames();
+        for area in space.areas.all() {
+            space.table.prune(&mut self.frames, &(area.start..area.end), &(Gva(0)..USER_HALF_END));
+        }
         space.table.free(&mut self.frames);
         let tables = u64::from(self.frames.free_frames() - before);
         self.stats.kernel_frames = self.stats.kernel_frames.saturating_sub(tables);

@@ -67,10 +67,14 @@ pub enum Use {
         /// The next one on the list.
         next: Link,
     },
+    /// The kernel's own memory.
+    Kernel,
     /// A page table.
     Table {
         /// The first address that it translates.
         base: Gva,
+        /// How many tables it leads to.
+        tables: u16,
     },
     /// The kernel's lists of mappings; see mappings.rs.
     Nodes {
@@ -245,6 +249,13 @@ impl FrameTable {
     fn bytes(&self, frame: FrameIndex) -> *mut u8 {
         assert!(frame.0 < self.len());
         direct::pointer(self.gpa(frame))
+    }
+
+    /// Makes a frame that was taken the kernel's own, for ever.
+    pub fn give_away(&mut self, frame: FrameIndex) -> &'static mut [u8; PAGE_SIZE] {
+        *self.get_mut(frame) = Use::Kernel;
+        // SAFETY: a whole frame of ours that holds nothing, and is never handed out again.
+        unsafe { &mut *self.bytes(frame).cast() }
     }
 
     /// Clears a frame.

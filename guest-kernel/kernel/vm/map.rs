@@ -40,7 +40,7 @@ impl Memory {
         space.areas.remove(range);
         let hole = space.areas.hole(range, USER_END);
         let before = self.frames.free_frames();
-        space.table.prune(&mut self.frames, range.start..range.end, hole);
+        space.table.prune(&mut self.frames, range, &hole);
         let tables = self.frames.free_frames() - before;
         self.stats.kernel_frames = self.stats.kernel_frames.saturating_sub(u64::from(tables));
         // The CPU may hold entries of tables that are gone.

@@ -237,7 +237,9 @@ impl ReverseMap {
         let mut bits: [u64; WORDS] = frames.words(frame, 0);
         bits[number / 64] &= !(1 << (number % 64));
         frames.set_words(frame, 0, bits);
-        let Use::Nodes { unused, .. } = frames.get_mut(frame) else { unreachable!("a node in another frame") };
+        let Use::Nodes { unused, .. } = frames.get_mut(frame) else {
+            unreachable!("a node in another frame")
+        };
         *unused += 1;
         match *unused {
             1 => self.link(frames, frame),

@@ -12,8 +12,8 @@ pub mod area;
 pub mod cache;
 pub mod fault;
 mod file;
-pub mod frame;
 mod fork;
+pub mod frame;
 mod map;
 pub mod mappings;
 pub mod page;
@@ -28,7 +28,7 @@ mod tests;
 
 use alloc::vec::Vec;
 
-use abi::addr::Gpa;
+use abi::addr::{Gpa, PAGE_SIZE};
 use abi::stats::{GuestStats, Source};
 use paging::policy::{AnyPolicy, Policy};
 
@@ -85,6 +85,16 @@ impl Memory {
             }
             self.reclaim()?;
         }
+    }
+
+    /// A page of RAM for the kernel itself.
+    ///
+    /// # Errors
+    /// There is no frame.
+    pub fn page_for_kernel(&mut self) -> Result<&'static mut [u8; PAGE_SIZE], OutOfMemory> {
+        let frame = self.allocate()?;
+        self.stats.kernel_frames += 1;
+        Ok(self.frames.give_away(frame))
     }
 
     /// The frame holds a page from now on and may be evicted.

@@ -27,6 +27,8 @@ pub struct AddressSpace {
     pub areas: AreaMap,
     /// Where the heap starts and ends; brk moves its end.
     pub heap: Range<Gva>,
+    /// How many processes use it.
+    pub users: u32,
 }
 
 impl AddressSpace {
@@ -45,7 +47,7 @@ impl AddressSpace {
             kind: Kind::Stack,
             backing: Backing::Anonymous,
         });
-        Ok(Self { table, areas, heap: LOWEST..LOWEST })
+        Ok(Self { table, areas, heap: LOWEST..LOWEST, users: 1 })
     }
 
     /// One with the same areas and no page.
@@ -53,8 +55,15 @@ impl AddressSpace {
     /// # Errors
     /// There is no frame for the root table.
     pub fn copy_of(memory: &mut Memory, other: &Self) -> Result<Self, OutOfMemory> {
+        let areas = other.areas.try_clone().map_err(|_| OutOfMemory)?;
         let table = new_table(memory, other.table.root())?;
-        Ok(Self { table, areas: other.areas.clone(), heap: other.heap.clone() })
+        Ok(Self { table, areas, heap: other.heap.clone(), users: 1 })
+    }
+
+    /// What runs the kernel between the end of a process and the next one: no user, no areas, and the kernel's own table.
+    #[must_use]
+    pub fn without_pages(kernel: Gpa) -> Self {
+        Self { table: PageTable::of_kernel(kernel), areas: AreaMap::new(0), heap: LOWEST..LOWEST, users: 0 }
     }
 
     /// A page-aligned range of user addresses that starts at `start`; its length is rounded up to pages.

@@ -11,6 +11,8 @@ use crate::arch::direct;
 /// First address past what a program can use; the last page below the canonical hole stays unmapped, so that no
 /// `syscall` can return to a non-canonical address.
 pub const USER_END: Gva = Gva(0x7fff_ffff_f000);
+/// First address past those that the tables of the user half translate.
+pub const USER_HALF_END: Gva = Gva(0x8000_0000_0000);
 const ENTRIES: u64 = 512;
 /// How much an entry of the last level's tables translates, times 512 a level.
 const TOP: u32 = 3;
@@ -70,12 +72,24 @@ impl EntryRef {
         unsafe { self.pointer().write_volatile(entry.0) };
     }
 
+    /// Adds to the number of tables that the table with this entry leads to. Returns how many there are now.
+    fn count(self, frames: &mut FrameTable, change: i16) -> u16 {
+        let frame = frames.at(Gpa(self.0.get()).page_start());
+        match frames.get_mut(frame) {
+            Use::Table { tables, .. } => {
+                *tables = tables.wrapping_add_signed(change);
+                *tables
+            }
+            other => unreachable!("an entry in a frame that holds {other:?}"),
+        }
+    }
+
     /// The address that the entry translates, by what the frame table knows of its table.
     #[must_use]
     pub fn gva(self, frames: &FrameTable) -> Gva {
         let at = Gpa(self.0.get());
         match frames.get(frames.at(at.page_start())) {
-            Use::Table { base } => base + (at.page_offset() as u64 / 8) * PAGE_SIZE as u64,
+            Use::Table { base, .. } => base + (at.page_offset() as u64 / 8) * PAGE_SIZE as u64,
             other => unreachable!("an entry in a frame that holds {other:?}"),
         }
     }
@@ -100,14 +114,20 @@ impl PageTable {
     /// A table whose user half is empty and whose kernel half is `kernel`'s. `root` is all zeros.
     #[must_use]
     pub fn new(frames: &mut FrameTable, root: FrameIndex, kernel: Gpa) -> Self {
-        *frames.get_mut(root) = Use::Table { base: Gva(0) };
+        *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 0 };
         let root = frames.gpa(root);
-        for gva in (ENTRIES / 2..ENTRIES).map(|slot| Gva(slot * span(TOP))) {
-            let entry = EntryRef::new(kernel, TOP, gva).load();
-            if entry != Entry::UNTOUCHED {
-                EntryRef::new(root, TOP, gva).store(entry);
-            }
+        let entry = |table, slot: u64| EntryRef::new(table, TOP, Gva(slot * span(TOP)));
+        // The direct map, from the start of the kernel's half on, and the image at its end.
+        for slot in (ENTRIES / 2..ENTRIES - 1).take_while(|&slot| entry(kernel, slot).load().is_resident()) {
+            entry(root, slot).store(entry(kernel, slot).load());
         }
+        entry(root, ENTRIES - 1).store(entry(kernel, ENTRIES - 1).load());
+        Self { root }
+    }
+
+    /// The kernel's own table, whose user half stays empty.
+    #[must_use]
+    pub const fn of_kernel(root: Gpa) -> Self {
         Self { root }
     }
 
@@ -140,7 +160,8 @@ impl PageTable {
 
     /// Puts a zeroed frame where a walk missed a table.
     pub fn add(&mut self, frames: &mut FrameTable, missing: Missing, table: FrameIndex) {
-        *frames.get_mut(table) = Use::Table { base: missing.base };
+        *frames.get_mut(table) = Use::Table { base: missing.base, tables: 0 };
+        missing.parent.count(frames, 1);
         missing.parent.store(Entry::table(frames.gpa(table)));
     }
 
@@ -184,34 +205,47 @@ impl PageTable {
         Ok(())
     }
 
-    /// Frees every table. All pages are untouched, and the CPU does not use them.
-    pub fn free(mut self, frames: &mut FrameTable) {
-        self.prune(frames, Gva(0)..USER_END, Gva(0)..Gva(span(TOP + 1)));
-        frames.free(frames.at(self.root));
-    }
-
-    /// Frees the tables in `range` that translate nothing outside `hole`, all of whose pages are untouched.
-    pub fn prune(&mut self, frames: &mut FrameTable, range: Range<Gva>, hole: Range<Gva>) {
-        prune(frames, self.root, TOP, range, &hole);
-    }
-}
-
-fn prune(frames: &mut FrameTable, table: Gpa, level: u32, range: Range<Gva>, hole: &Range<Gva>) {
-    let mut at = range.start.0;
-    while at < range.end.0 {
-        let parent = EntryRef::new(table, level, Gva(at));
-        let start = at & !(span(level) - 1);
-        let end = start + span(level);
-        let entry = parent.load();
-        if entry.is_resident() {
-            if level > 1 {
-                prune(frames, entry.address(), level - 1, Gva(at)..Gva(end.min(range.end.0)), hole);
-            }
-            if start >= hole.start.0 && end <= hole.end.0 {
-                parent.store(Entry::UNTOUCHED);
-                frames.free(frames.at(entry.address()));
+    /// Frees the tables that translate something in `range` and nothing outside `hole`, all of whose pages are untouched, and the
+    /// tables above that lead nowhere then.
+    pub fn prune(&self, frames: &mut FrameTable, range: &Range<Gva>, hole: &Range<Gva>) {
+        let mut at = range.start.0 & !(span(1) - 1);
+        while at < range.end.0 {
+            let end = at + span(1);
+            match self.find(Gva(at)) {
+                Err(missing) => at = missing.end,
+                Ok(first) => {
+                    if at >= hole.start.0 && end <= hole.end.0 {
+                        self.free_above(frames, Gva(at), first);
+                    }
+                    at = end;
+                }
             }
         }
-        at = end;
+    }
+
+    /// Frees the last level's table that an entry is in.
+    fn free_above(&self, frames: &mut FrameTable, gva: Gva, entry: EntryRef) {
+        let mut table = Gpa(entry.0.get()).page_start();
+        for level in 1..=TOP {
+            frames.free(frames.at(table));
+            let parent = self.parent(gva, level);
+            parent.store(Entry::UNTOUCHED);
+            table = Gpa(parent.0.get()).page_start();
+            if level == TOP || parent.count(frames, -1) > 0 {
+                return;
+            }
+        }
+    }
+
+    /// The entry for an address at a level above the last; the tables above it are there.
+    fn parent(&self, gva: Gva, level: u32) -> EntryRef {
+        let above = (level + 1..=TOP).rev();
+        let table = above.fold(self.root, |table, above| EntryRef::new(table, above, gva).load().address());
+        EntryRef::new(table, level, gva)
+    }
+
+    /// Frees the root. All other tables are free, and the CPU does not use it.
+    pub fn free(self, frames: &mut FrameTable) {
+        frames.free(frames.at(self.root));
     }
 }

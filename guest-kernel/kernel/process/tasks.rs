@@ -1,0 +1,472 @@
+//! All processes and threads: who runs, who waits, who is whose child.
+//!
+//! The running thread, its process and its address space are not in the tables but in [`Tasks`] itself, so that a system call has
+//! each of them by a plain reference, beside one to the [`Others`].
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::signal::{Action, Info, number};
+use super::{Ended, Event, FIRST, Pause, Process, State, Thread};
+use crate::arch::cpu;
+use crate::vm::Memory;
+use crate::vm::space::AddressSpace;
+
+/// A process's place in the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProcessSlot(pub u32);
+
+/// An address space's place in the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpaceSlot(pub u32);
+
+/// What a thread's turn was when another one gets the CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// It gets another one later.
+    Over,
+    /// It has ended.
+    Last,
+}
+
+/// Most processes at once, and most threads.
+pub const MOST: usize = 4096;
+/// Numbers of processes and threads are smaller.
+const LAST_ID: u32 = 32768;
+
+/// Things that keep their place. The place of a thing that is out for use stays reserved.
+struct Table<T> {
+    places: Vec<Option<Box<T>>>,
+    free: Vec<u32>,
+}
+
+impl<T> Table<T> {
+    const fn new() -> Self {
+        Self { places: Vec::new(), free: Vec::new() }
+    }
+
+    fn reserve(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() as u32 - 1
+        })
+    }
+
+    fn put(&mut self, place: u32, thing: Box<T>) {
+        self.places[place as usize] = Some(thing);
+    }
+
+    fn take(&mut self, place: u32) -> Box<T> {
+        match self.places[place as usize].take() {
+            Some(thing) => thing,
+            None => unreachable!("place {place} is empty"),
+        }
+    }
+
+    fn remove(&mut self, place: u32) -> Option<Box<T>> {
+        self.free.push(place);
+        self.places[place as usize].take()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().filter_map(Option::as_deref)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(Option::as_deref_mut)
+    }
+
+    fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+}
+
+/// Those that do not run at the moment.
+pub struct Others {
+    /// In the order of their turns. Boxed: the trap entry knows a thread's registers by their address.
+    threads: VecDeque<Box<Thread>>,
+    processes: Table<Process>,
+    spaces: Table<AddressSpace>,
+    last_id: u32,
+}
+
+impl Others {
+    /// All processes but the running one.
+    pub fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.processes.iter_mut()
+    }
+
+    /// All threads but the running one.
+    pub fn threads(&mut self) -> impl Iterator<Item = &mut Thread> {
+        self.threads.iter_mut().map(Box::as_mut)
+    }
+
+    /// An address space that is not the running one's.
+    pub fn space(&self, slot: SpaceSlot) -> Option<&AddressSpace> {
+        self.spaces.places.get(slot.0 as usize).and_then(Option::as_deref)
+    }
+
+    /// Whether there may be one more.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.processes.len() < MOST && self.threads.len() < MOST
+    }
+
+    /// A number that no process, group, session or thread has; `own` is the running process's.
+    pub fn fresh_id(&mut self, own: &Process, thread: u32) -> u32 {
+        loop {
+            self.last_id = if self.last_id + 1 < LAST_ID { self.last_id + 1 } else { FIRST + 1 };
+            let id = self.last_id;
+            let has = |process: &Process| [process.id, process.group, process.session].contains(&id);
+            let used = has(own)
+                || thread == id
+                || self.processes.iter().any(has)
+                || self.threads.iter().any(|thread| thread.id == id);
+            if !used {
+                return id;
+            }
+        }
+    }
+
+    /// Adds a process with a space of its own, or one that runs in the space whose place it has already.
+    pub fn add_process(&mut self, mut process: Process, space: Option<AddressSpace>) -> ProcessSlot {
+        if let Some(space) = space {
+            process.space = Some(self.add_space(space));
+        }
+        process.slot = ProcessSlot(self.processes.reserve());
+        let slot = process.slot;
+        self.processes.put(slot.0, Box::new(process));
+        slot
+    }
+
+    /// Whether any thread can go on.
+    #[must_use]
+    pub fn can_go_on(&self) -> bool {
+        self.threads.iter().any(|thread| thread.can_go_on())
+    }
+
+    /// Lets everyone look again who waits for any pipe.
+    pub fn wake_pipes(&mut self) {
+        for thread in &mut self.threads {
+            if let State::Waiting(Event::Pipe(_) | Event::Any, _) = thread.state {
+                thread.state = State::Again;
+            }
+        }
+    }
+
+    fn add_space(&mut self, space: AddressSpace) -> SpaceSlot {
+        let slot = SpaceSlot(self.spaces.reserve());
+        self.spaces.put(slot.0, Box::new(space));
+        slot
+    }
+
+    /// Adds a thread; its turn comes last.
+    pub fn add_thread(&mut self, thread: Thread) {
+        self.threads.push_back(Box::new(thread));
+    }
+
+    /// Ends every thread of a process but the running one.
+    pub fn end_threads(&mut self, process: ProcessSlot) {
+        self.threads.retain(|thread| thread.process != process);
+    }
+
+    /// Takes a process that has ended out of the table: its place and its number are free.
+    pub fn reap(&mut self, slot: ProcessSlot) -> Option<Box<Process>> {
+        self.processes.remove(slot.0)
+    }
+
+    /// Lets everyone look again who waits for this, up to `most` threads for which `is` holds. Returns how many.
+    pub fn wake(&mut self, event: Event, most: u64, mut is: impl FnMut(&Thread) -> bool) -> u64 {
+        let mut woken = 0;
+        for thread in &mut self.threads {
+            if woken == most {
+                break;
+            }
+            if let State::Waiting(waits, _) = thread.state
+                && (waits == event || waits == Event::Any)
+                && is(thread)
+            {
+                thread.state = State::Again;
+                woken += u64::from(waits == event);
+            }
+        }
+        woken
+    }
+
+    /// Wakes threads that wait for a futex, and tells them so. Returns how many.
+    pub fn wake_futex(&mut self, key: u64, most: u64, mut is: impl FnMut(&Thread) -> bool) -> u64 {
+        let mut woken = 0;
+        for thread in &mut self.threads {
+            if woken < most
+                && matches!(thread.state, State::Waiting(Event::Futex(waits), _) if waits == key)
+                && is(thread)
+            {
+                thread.state = State::Again;
+                thread.pause.get_or_insert_default().woken = true;
+                woken += 1;
+            }
+        }
+        woken
+    }
+
+    /// Sends a signal to a process that does not run, and interrupts a wait of a thread that takes it.
+    pub fn send(&mut self, slot: ProcessSlot, signal: u8, info: Info) {
+        let Some(process) = self.processes.places[slot.0 as usize].as_deref_mut() else { return };
+        if process.ended.is_some()
+            || process.actions[usize::from(signal) - 1].ignores(signal) && signal != number::KILL
+        {
+            return;
+        }
+        process.pending.add(signal, info);
+        let takes = |thread: &&mut Box<Thread>| thread.process == slot && !thread.blocked.has(signal);
+        if let Some(thread) = self.threads.iter_mut().find(takes)
+            && let State::Waiting(..) = thread.state
+        {
+            thread.state = State::Again;
+        }
+    }
+}
+
+/// Everyone.
+pub struct Tasks {
+    /// The thread that runs.
+    pub thread: Box<Thread>,
+    /// Its process.
+    pub process: Box<Process>,
+    /// Its address space.
+    pub space: Box<AddressSpace>,
+    /// All others.
+    pub others: Others,
+}
+
+impl Tasks {
+    /// With the first process, whose only thread runs.
+    #[must_use]
+    pub fn new(process: impl FnOnce(SpaceSlot) -> Process, space: AddressSpace, thread: Thread) -> Self {
+        let mut others = Others {
+            threads: VecDeque::new(),
+            processes: Table::new(),
+            spaces: Table::new(),
+            last_id: FIRST,
+        };
+        others.processes.reserve();
+        let process = process(SpaceSlot(others.spaces.reserve()));
+        Self { thread: Box::new(thread), process: Box::new(process), space: Box::new(space), others }
+    }
+
+    /// Makes the next thread that can go on the running one; there is one.
+    pub fn advance(&mut self, turn: Turn) {
+        let Some(at) = self.others.threads.iter().position(|thread| thread.can_go_on()) else { return };
+        let Some(next) = self.others.threads.remove(at) else { return };
+        let before = core::mem::replace(&mut self.thread, next);
+        if turn == Turn::Over {
+            self.others.threads.push_back(before);
+        }
+        if self.thread.process != self.process.slot {
+            self.change_process();
+        }
+    }
+
+    fn change_process(&mut self) {
+        let Others { processes, spaces, .. } = &mut self.others;
+        let process = processes.take(self.thread.process.0);
+        let before = core::mem::replace(&mut self.process, process);
+        if before.space != self.process.space
+            && let Some(slot) = self.process.space
+        {
+            let space = core::mem::replace(&mut self.space, spaces.take(slot.0));
+            if let Some(slot) = before.space {
+                spaces.put(slot.0, space);
+            }
+        }
+        if before.ended.is_some() && before.parent == 0 {
+            processes.remove(before.slot.0);
+        } else {
+            processes.put(before.slot.0, before);
+        }
+    }
+
+    /// Lets go on whose time has come. Returns when the next one's comes.
+    pub fn expire(&mut self, now: u64) -> Option<u64> {
+        let mut next: Option<u64> = None;
+        let mut passed = |at: u64| {
+            if at > now {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+            at <= now
+        };
+        for thread in self.others.threads.iter_mut().map(Box::as_mut).chain([&mut *self.thread]) {
+            if let State::Waiting(_, Some(until)) = thread.state
+                && passed(until)
+            {
+                thread.state = State::Again;
+            }
+        }
+        let mut rung = Vec::new();
+        for process in self.others.processes.iter_mut().chain([&mut *self.process]) {
+            let Some(alarm) = &mut process.alarm else { continue };
+            if passed(alarm.at) {
+                rung.push(process.slot);
+                alarm.at += alarm.interval;
+                if alarm.interval == 0 {
+                    process.alarm = None;
+                }
+            }
+        }
+        for slot in rung {
+            self.send(slot, number::ALRM, Info { code: 0x80, ..Info::default() });
+        }
+        next
+    }
+
+    /// Sends a signal to any process.
+    pub fn send(&mut self, slot: ProcessSlot, signal: u8, info: Info) {
+        if slot != self.process.slot {
+            return self.others.send(slot, signal, info);
+        }
+        send_own(&mut self.process, &mut self.thread, &mut self.others, signal, info);
+    }
+
+    /// The process of that number, wherever it is.
+    fn find(&mut self, id: u32) -> Option<&mut Process> {
+        self.others.processes.iter_mut().chain([&mut *self.process]).find(|process| process.id == id)
+    }
+
+    /// Ends a process whose address space is gone already: so are its threads, its parent is told, its children have another parent.
+    /// What is left of it is what its parent asks for; nothing, where that does not want to know.
+    pub fn end_process(&mut self, slot: ProcessSlot, how: Ended) {
+        let others = &mut self.others;
+        others.end_threads(slot);
+        let process = if slot == self.process.slot {
+            &mut *self.process
+        } else {
+            match &mut others.processes.places[slot.0 as usize] {
+                Some(process) => process,
+                None => return,
+            }
+        };
+        process.threads = 0;
+        process.ended = Some(how);
+        process.alarm = None;
+        process.descriptors.clear();
+        let (id, parent, signal) = (process.id, process.parent, process.end_signal);
+        others.wake_pipes();
+        for child in
+            others.processes.iter_mut().chain([&mut *self.process]).filter(|child| child.parent == id)
+        {
+            child.parent = FIRST;
+        }
+        let heir = self.find(parent).map(|parent| {
+            let action = parent.actions[usize::from(number::CHLD) - 1];
+            let asks = action.handler != Action::IGNORE && action.flags & Action::NO_CHILD_WAIT == 0;
+            (parent.slot, asks)
+        });
+        if let Some((parent, _)) = heir
+            && signal != 0
+        {
+            let (code, status) = match how {
+                Ended::Exit(status) => (1, status),
+                Ended::Signal(signal) => (2, signal),
+            };
+            self.send(parent, signal, Info { code, word: id.into(), status: status.into() });
+        }
+        self.others.wake(Event::Child, u64::MAX, |_| true);
+        if !heir.is_some_and(|(_, asks)| asks) {
+            self.forget(slot);
+        }
+    }
+
+    /// Nobody asks how this process ended.
+    fn forget(&mut self, slot: ProcessSlot) {
+        if slot == self.process.slot {
+            // It still runs the kernel; its place is free at the next switch.
+            self.process.parent = 0;
+        } else {
+            self.others.processes.remove(slot.0);
+        }
+    }
+
+    /// Takes the address space from a process that does not run. Returns it if nobody else uses it.
+    pub fn give_up_space(&mut self, process: ProcessSlot) -> Option<AddressSpace> {
+        let Others { processes, spaces, .. } = &mut self.others;
+        let slot = processes.places[process.0 as usize].as_mut()?.space.take()?;
+        let space = if self.process.space == Some(slot) {
+            &mut *self.space
+        } else {
+            spaces.places[slot.0 as usize].as_deref_mut()?
+        };
+        space.users -= 1;
+        if space.users == 0 { spaces.remove(slot.0).map(|space| *space) } else { None }
+    }
+}
+
+/// Gives the running process another address space. The old one ends, unless others use it.
+pub fn change_space(
+    memory: &mut Memory,
+    process: &mut Process,
+    space: &mut AddressSpace,
+    others: &mut Others,
+    new: AddressSpace,
+) {
+    // SAFETY: every address space's table has the kernel's half.
+    unsafe { cpu::set_cr3(new.table.root()) };
+    let has_pages = new.users > 0;
+    let mut old = core::mem::replace(space, new);
+    let Some(slot) = process.space else { return };
+    old.users -= 1;
+    if old.users > 0 {
+        others.spaces.put(slot.0, Box::new(old));
+        process.space = has_pages.then(|| SpaceSlot(others.spaces.reserve()));
+    } else {
+        memory.destroy(old);
+        if !has_pages {
+            others.spaces.remove(slot.0);
+            process.space = None;
+        }
+    }
+    if core::mem::take(&mut process.borrows) {
+        others.wake(Event::Vfork, u64::MAX, |_| true);
+    }
+}
+
+/// Sends a signal to the running process: to the running thread, unless that blocks it and another does not.
+pub fn send_own(process: &mut Process, thread: &mut Thread, others: &mut Others, signal: u8, info: Info) {
+    if process.actions[usize::from(signal) - 1].ignores(signal) && signal != number::KILL {
+        return;
+    }
+    process.pending.add(signal, info);
+    if !thread.blocked.has(signal) {
+        if let State::Waiting(..) = thread.state {
+            thread.state = State::Again;
+        }
+        return;
+    }
+    let slot = process.slot;
+    let takes = |thread: &&mut Box<Thread>| thread.process == slot && !thread.blocked.has(signal);
+    if let Some(thread) = others.threads.iter_mut().find(takes)
+        && let State::Waiting(..) = thread.state
+    {
+        thread.state = State::Again;
+    }
+}
+
+impl Thread {
+    fn can_go_on(&self) -> bool {
+        !matches!(self.state, State::Waiting(..))
+    }
+
+    /// Lets it make a system call again that a signal interrupted.
+    pub fn call_again(&mut self, number: u64) {
+        /// Length of the instruction `syscall`.
+        const SYSCALL: u64 = 2;
+        self.registers.rip = self.registers.rip.wrapping_sub(SYSCALL);
+        self.registers.rax = number;
+        self.registers.vector = 0;
+    }
+
+    /// What its system call keeps for the next try.
+    pub fn pause(&mut self) -> &mut Pause {
+        self.pause.get_or_insert_default()
+    }
+}
