@@ -28,7 +28,7 @@ struct State {
 /// The class of a page.
 const PAGE_CLASS: usize = (PAGE_SIZE.trailing_zeros() - SMALLEST) as usize;
 /// The heap is short when it has fewer bytes that any small block can be cut from: more than a single call adds.
-const RESERVE: usize = 64 << 10;
+const RESERVE: usize = 128 << 10;
 
 // SAFETY: one CPU; the kernel is never re-entered and interrupt handlers do not allocate.
 unsafe impl Sync for Heap {}

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod cleanliness;
+mod conformance;
 mod demo;
 mod foreign_kernel;
 mod kernel_elf;

@@ -12,7 +12,6 @@ use thiserror::Error;
 use super::board::{Board, BoardError, Buses};
 use super::boot::{self, BootError, Clocks, Start};
 use super::config::{Config, Guest, Program};
-use super::vectors;
 use super::vm::{During, Vm, VmError};
 use crate::devices::{FileDisk, FileError, GuestLog, InputReader, SwapDisk};
 use crate::guest;
@@ -126,7 +125,6 @@ impl Parts<'_> {
         board.add_disk(DeviceKind::FILE_DISK, FileDisk::new(files)?)?;
         let input = board.add_streams(streams)?;
         let (buses, devices) = board.finish();
-        start.envp.extend(vectors::environment(self.vm.cpuid()).map(str::to_owned));
         start.options.push(format!("{}={policy}", option::POLICY));
         start.options.push(format!("{}={}", option::LOG, log::max_level().as_str().to_lowercase()));
         self.enter(guest::KERNEL, &start, &devices)?;

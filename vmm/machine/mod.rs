@@ -7,7 +7,6 @@ mod config;
 pub mod elf;
 mod run;
 mod vcpu;
-mod vectors;
 mod vm;
 
 pub use assemble::MachineError;

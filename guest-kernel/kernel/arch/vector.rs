@@ -1,4 +1,7 @@
 //! The floating-point and vector registers of a thread. The kernel never uses them, so they change hands only when threads do.
+//!
+//! Where the VMM's KVM offers no XSAVE, only those of SSE can be kept. The CPUID instruction may still show AVX to programs there: they
+//! are started with an environment that tells the common run-time libraries to do without.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -21,6 +24,18 @@ pub fn init(features: &Features) {
         PARTS.store(features.xcr0, Ordering::Relaxed);
         BYTES.store((features.xsave_bytes as usize).max(LEGACY_BYTES + HEADER_BYTES), Ordering::Relaxed);
     }
+}
+
+/// What the environment of every program has to have, unless it has its own opinion.
+#[must_use]
+pub fn environment() -> &'static [&'static [u8]] {
+    if PARTS.load(Ordering::Relaxed) != 0 {
+        return &[];
+    }
+    &[
+        b"GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX,-AVX2,-AVX_Fast_Unaligned_Load,-AVX512F,-AVX512VL,-AVX512BW,-FMA,-FMA4,-XSAVE,-XSAVEC",
+        b"GODEBUG=cpu.avx=off,cpu.avx2=off,cpu.fma=off",
+    ]
 }
 
 /// Room in the alignment that `xsave` wants.

@@ -7,6 +7,7 @@ use abi::addr::{Gpa, Gva, PAGE_SIZE};
 
 use super::auxv::{self, kind};
 use super::elf::{HEADER, Header, NotExecutable, PROGRAM_HEADER, Program, Segment};
+use crate::arch::vector;
 use crate::fs::FileId;
 use crate::syscall::Errno;
 use crate::vm::area::{Area, Backing, Kind, TooMany};
@@ -97,9 +98,23 @@ pub fn load(
         (kind::HWCAP2, 0),
     ];
     let Arguments { path, argv, envp, random, .. } = arguments;
-    let stack = auxv::build(STACK_TOP, argv, envp, path, random, &auxiliary);
+    let envp = with_vector_environment(envp);
+    let stack = auxv::build(STACK_TOP, argv, &envp, path, random, &auxiliary);
     memory.write_user(&mut space, stack.start, &stack.image).map_err(|_| Errno::TOOBIG)?;
     Ok(Loaded { space, entry, stack: stack.start })
+}
+
+/// The environment, with what [`vector::environment`] adds.
+fn with_vector_environment<'a>(envp: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let name = |string: &[u8]| string.iter().position(|&byte| byte == b'=').unwrap_or(string.len());
+    let mut all = envp.to_vec();
+    for &needed in vector::environment() {
+        let key = &needed[..=name(needed)];
+        if !envp.iter().any(|string| string.starts_with(key)) {
+            all.push(needed);
+        }
+    }
+    all
 }
 
 fn read_headers(memory: &mut Memory, file: FileId) -> Result<(Header, Program), Errno> {

@@ -66,6 +66,7 @@ pub fn write(call: &mut Call<'_>, end: &End, flags: u32, from: u64, len: usize) 
         return Err(Errno::PIPE.into());
     }
     let rest = len - done.min(len);
+    call.make_room()?;
     if pipe.room() >= rest.min(ATOMIC) {
         let Call { memory, space, others, .. } = call;
         let start = Gva(from) + done as u64;

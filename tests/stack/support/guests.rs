@@ -7,6 +7,7 @@ use std::process::Command;
 use super::command::run;
 
 pub const ARGS: &str = env!("BIFOLD_PROGRAM_ARGS");
+pub const CONFORM: &str = env!("BIFOLD_PROGRAM_CONFORM");
 pub const CRASH: &str = env!("BIFOLD_PROGRAM_CRASH");
 pub const FAULTS: &str = env!("BIFOLD_PROGRAM_FAULTS");
 pub const SIMD: &str = env!("BIFOLD_PROGRAM_SIMD");

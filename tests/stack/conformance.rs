@@ -1,0 +1,33 @@
+//! Processes, signals, pipes and threads are what Linux's man pages say: the same checks run natively and in a guest that is short of
+//! memory at both levels.
+
+use std::fmt::Write;
+use std::fs;
+use std::process::Command;
+
+use crate::support::command::{bifold, run};
+use crate::support::full;
+use crate::support::guests::{CONFORM, busybox};
+
+#[test]
+fn processes_signals_pipes_and_threads_behave_as_on_linux() {
+    let native = run(&mut Command::new(CONFORM)).succeeded();
+    let guest = run(&mut bifold(["run", "--ram=4M", "--swap=32M", "--host-ram=3M", CONFORM])).succeeded();
+    assert_eq!(guest.out, native.out);
+}
+
+#[test]
+fn a_shell_runs_a_pipeline_over_a_file_larger_than_guest_ram() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lines, ram) = if full() { (3_000_000u64, "--ram=16M") } else { (150_000, "--ram=4M") };
+    let mut text = String::new();
+    for n in 0..lines {
+        writeln!(text, "line {:08} of the file that is sorted", n * 7919 % (lines / 3)).unwrap();
+    }
+    fs::write(folder.path().join("lines"), text).unwrap();
+    let script = "$0 sort lines | $0 uniq -c | $0 sort -rn | $0 head -3; $0 sort lines | $0 uniq | $0 wc";
+    let inside = |command: &mut Command| run(command.current_dir(folder.path())).succeeded().out;
+    let native = inside(Command::new(busybox()).args(["sh", "-c", script, busybox()]));
+    let options = ["run", ram, "--swap=256M", "--file=lines:ro", "--", busybox()];
+    assert_eq!(inside(bifold(options).args(["sh", "-c", script, busybox()])), native);
+}
