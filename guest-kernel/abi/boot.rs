@@ -1,7 +1,8 @@
 //! Boot information: one structure at [`crate::layout::BOOT_INFO`], its address in RSI at entry.
 //!
 //! The vCPU enters the kernel in long mode at the ELF's entry point, CPL 0, interrupts off, paging on
-//! with the low 4 GiB identity-mapped, flat segments, a small stack, SSE off.
+//! with the low 4 GiB identity-mapped, flat segments, a small stack, SSE off. XCR0 is [`BootInfo::xcr0`] already: some hosts
+//! do not take it from the guest (QEMU 7.2 emulating SVM does not intercept XSETBV, and KVM forgets the value at the next exit).
 
 use crate::addr::Gpa;
 
@@ -97,6 +98,8 @@ pub struct BootInfo {
     pub devices: [Device; MAX_DEVICES],
     /// What the CPU can do.
     pub cpuid: [CpuidAnswer; MAX_CPUID],
+    /// The vector state that XSAVE manages; 0 where KVM offers no XSAVE.
+    pub xcr0: u64,
     /// Time-stamp counter's frequency in kHz.
     pub tsc_khz: u64,
     /// The local APIC timer's input frequency in kHz (divider 1).

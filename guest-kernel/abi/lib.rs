@@ -14,4 +14,4 @@ pub mod port;
 pub mod stats;
 
 /// Version of this contract. The kernel refuses boot information of another version.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;

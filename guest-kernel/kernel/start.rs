@@ -130,7 +130,7 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
     let files = disk(info, DeviceKind::FILE_DISK).and_then(|disk| FileDisk::load(disk).ok());
     Memory {
         policy: AnyPolicy::new(kind, frames.len()),
-        reverse: ReverseMap::new(),
+        reverse: ReverseMap::default(),
         cache: PageCache::new(frames.len()),
         frames,
         swap: Swap::new(disk(info, DeviceKind::SWAP_DISK)),

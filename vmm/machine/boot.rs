@@ -135,6 +135,7 @@ pub fn write_boot_info(
         cpuid_count: cpuid.as_slice().len().min(MAX_CPUID) as u32,
         devices: Default::default(),
         cpuid: [CpuidAnswer::default(); MAX_CPUID],
+        xcr0: xcr0(cpuid).unwrap_or(0),
         tsc_khz: clocks.tsc_khz,
         apic_khz: APIC_KHZ,
         boot_unix_ns: clocks.unix_ns,
@@ -186,6 +187,20 @@ impl Sections {
 
 fn terminated(strings: &[String]) -> Vec<u8> {
     strings.iter().flat_map(|string| string.bytes().chain([0])).collect()
+}
+
+/// The vector state that the guest manages with XSAVE, if KVM offers that: x87, SSE, and of AVX and AVX-512 what there is; nothing
+/// that the kernel would have to know more of than how large it is.
+#[must_use]
+pub fn xcr0(cpuid: &CpuId) -> Option<u64> {
+    const XSAVE: u32 = 1 << 26; // CPUID.1:ECX
+    const LEGACY: u64 = 0b11;
+    const MANAGED: u64 = 0b1110_0111;
+    let leaf = |function, index| {
+        cpuid.as_slice().iter().find(|leaf| (leaf.function, leaf.index) == (function, index))
+    };
+    let state = leaf(1, 0).filter(|basic| basic.ecx & XSAVE != 0).and_then(|_| leaf(0xd, 0))?;
+    Some((u64::from(state.edx) << 32 | u64::from(state.eax)) & MANAGED | LEGACY)
 }
 
 /// Randomness for the program's AT_RANDOM: from the host, or zeros where it has none to give.

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 
 use abi::addr::Gpa;
-use kvm_bindings::{CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region};
+use kvm_bindings::{
+    CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region, kvm_xcr, kvm_xcrs,
+};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use thiserror::Error;
 use vmm_sys_util::eventfd::EventFd;
 
+use super::boot;
 use crate::measure::KvmStats;
 use crate::memory::GuestRam;
 
@@ -145,13 +148,18 @@ impl Vm {
         &self.cpuid
     }
 
-    /// Makes the vCPU, with the CPUID of [`Vm::cpuid`].
+    /// Makes the vCPU, with the CPUID of [`Vm::cpuid`] and the vector state that it allows.
     ///
     /// # Errors
     /// KVM refuses.
     pub fn vcpu(&self) -> Result<VcpuFd, VmError> {
         let vcpu = self.fd.create_vcpu(0).during("create a vCPU")?;
         vcpu.set_cpuid2(&self.cpuid).during("set the vCPU's features")?;
+        if let Some(value) = boot::xcr0(&self.cpuid) {
+            let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
+            xcrs.xcrs[0] = kvm_xcr { xcr: 0, value, ..Default::default() };
+            vcpu.set_xcrs(&xcrs).during("set the vCPU's vector state")?;
+        }
         Ok(vcpu)
     }
 

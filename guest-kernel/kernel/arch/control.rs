@@ -42,8 +42,5 @@ pub fn init(features: &Features) {
         let keep = cpu::cr0() & !(cr0::EMULATION | cr0::TASK_SWITCHED);
         cpu::set_cr0(keep | cr0::MONITOR_COPROCESSOR | cr0::NUMERIC_ERROR | cr0::WRITE_PROTECT);
         cpu::set_cr4(bits);
-        if features.xcr0 != 0 {
-            cpu::xsetbv(0, features.xcr0);
-        }
     }
 }

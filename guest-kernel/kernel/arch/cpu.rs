@@ -105,16 +105,6 @@ pub unsafe fn set_cr3(root: Gpa) {
     unsafe { asm!("mov cr3, {}", in(reg) root.0, options(nostack)) };
 }
 
-/// Writes an extended control register.
-///
-/// # Safety
-/// CR4.OSXSAVE is set and every bit is one that this CPU has.
-pub unsafe fn xsetbv(register: u32, value: u64) {
-    let (low, high) = (value as u32, (value >> 32) as u32);
-    // SAFETY: the caller vouches for the value.
-    unsafe { asm!("xsetbv", in("ecx") register, in("eax") low, in("edx") high, options(nostack)) };
-}
-
 /// Forgets one page's translation.
 #[inline]
 pub fn invlpg(page: Gva) {

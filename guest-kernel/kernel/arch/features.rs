@@ -31,21 +31,13 @@ impl Features {
         let has = |register: u32, bit: u32| register >> bit & 1 != 0;
         let basic: CpuidAnswer = leaf(1, 0);
         let structured = leaf(7, 0);
-        let state = leaf(0xd, 0);
-        /// x87, SSE, AVX and the three parts of AVX-512; nothing that needs more than room to save it.
-        const MANAGED: u64 = 0b1110_0111;
-        let xsave = has(basic.ecx, 26);
         Self {
             x2apic: has(basic.ecx, 21),
             gib_pages: has(leaf(0x8000_0001, 0).edx, 26),
             smep: has(structured.ebx, 7),
             smap: has(structured.ebx, 20),
-            xcr0: if xsave {
-                (u64::from(state.edx) << 32 | u64::from(state.eax)) & MANAGED | 0b11
-            } else {
-                0
-            },
-            xsave_bytes: state.ebx,
+            xcr0: info.xcr0,
+            xsave_bytes: leaf(0xd, 0).ebx,
         }
     }
 }

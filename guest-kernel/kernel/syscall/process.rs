@@ -221,11 +221,15 @@ pub fn wait4(call: &mut Call<'_>, [which, status, options, usage, ..]: Arguments
 /// The strings that a vector of pointers names, and the bytes that they take.
 fn user_strings(call: &mut Call<'_>, vector: u64, room: &mut usize) -> Result<Vec<Vec<u8>>, Stop> {
     let mut strings = Vec::new();
+    // As on Linux, no vector is an empty one.
+    if vector == 0 {
+        return Ok(strings);
+    }
     let mut at = vector;
-    while vector != 0 {
+    loop {
         let pointer: u64 = call.get(at)?;
         if pointer == 0 {
-            break;
+            return Ok(strings);
         }
         let string = call.memory.user_string(call.space, Gva(pointer), *room)?.ok_or(Errno::TOOBIG)?;
         *room = room.checked_sub(string.len() + 1 + size_of::<u64>()).ok_or(Errno::TOOBIG)?;
@@ -233,7 +237,6 @@ fn user_strings(call: &mut Call<'_>, vector: u64, room: &mut usize) -> Result<Ve
         strings.push(string);
         at = at.wrapping_add(8);
     }
-    Ok(strings)
 }
 
 pub fn execve(call: &mut Call<'_>, [name, argv, envp, ..]: Arguments) -> Outcome {

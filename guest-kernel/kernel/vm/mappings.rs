@@ -149,6 +149,7 @@ impl Node {
 }
 
 /// The nodes.
+#[derive(Default)]
 pub struct ReverseMap {
     /// Frames of nodes that have an unused one, a list in both directions.
     partial: Link,
@@ -156,12 +157,6 @@ pub struct ReverseMap {
 }
 
 impl ReverseMap {
-    /// No nodes yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { partial: Link::NONE, frames: 0 }
-    }
-
     /// Frames that hold nodes.
     #[must_use]
     pub const fn frames(&self) -> u32 {
@@ -295,7 +290,7 @@ mod tests {
         fn lists_hold_what_was_added_and_not_removed(steps in prop::collection::vec((0usize..4, any::<bool>(), 0u64..400), 0..2000)) {
             let range = RamRange { start: Gpa(0x10_0000), bytes: 16 << 12 };
             let mut frames = FrameTable::new(range, RamRange { start: Gpa(0), bytes: 0 });
-            let mut map = ReverseMap::new();
+            let mut map = ReverseMap::default();
             let mut lists = [Mappings::NONE; 4];
             let mut model: [Vec<u64>; 4] = Default::default();
             for (which, add, number) in steps {

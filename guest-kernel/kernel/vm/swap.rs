@@ -204,7 +204,7 @@ mod tests {
                             prop_assert!(got >= 1 && got <= wanted);
                             for n in 0..got {
                                 let slot = Swap::nth(first, n).number();
-                                prop_assert!(slot > 0 && slot < count && model.insert(slot, 1) == None);
+                                prop_assert!(slot > 0 && slot < count && model.insert(slot, 1).is_none());
                             }
                         }
                     }

@@ -36,7 +36,7 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         FrameTable::new(RamRange { start: RAM, bytes: frames * PAGE }, RamRange { start: Gpa(0), bytes: 0 });
     Memory {
         policy: AnyPolicy::new(policy, frames.len()),
-        reverse: ReverseMap::new(),
+        reverse: ReverseMap::default(),
         cache: PageCache::new(frames.len()),
         frames,
         swap: Swap::new((slots > 0).then(|| Block::new(slots + 1))),

@@ -41,7 +41,8 @@ extern "C" fn note(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void
 
 /// Sets a handler for a signal and forgets what the one before noted.
 fn handle(signal: i32, handler: Handler, flags: i32) {
-    (LAST.store(0, Ordering::Relaxed), COUNT.store(0, Ordering::Relaxed));
+    LAST.store(0, Ordering::Relaxed);
+    COUNT.store(0, Ordering::Relaxed);
     // SAFETY: all zeros is a value of it; the handler does what a handler may.
     unsafe {
         let mut action: libc::sigaction = mem::zeroed();

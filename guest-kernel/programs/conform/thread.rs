@@ -99,12 +99,10 @@ fn timed() {
 fn vectors() {
     let work = |seed: f64| {
         let mut values = [seed; 16];
-        for round in 0..20_000 {
+        // Longer than a time slice, so that threads change in the middle of it.
+        for _ in 0..1_000_000 {
             for value in &mut values {
-                *value = *value * 1.000_1 + seed;
-            }
-            if round % 5000 == 0 {
-                thread::yield_now();
+                *value = *value * 0.999_9 + seed;
             }
         }
         values
