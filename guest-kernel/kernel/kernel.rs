@@ -186,7 +186,7 @@ impl Kernel {
         process.pending.add(signal, info);
     }
 
-    /// Kills the process that has most in memory and on swap.
+    /// Kills the process that has most in memory and on swap; of equals the youngest.
     fn out_of_memory(&mut self) {
         self.memory.exhausted = false;
         let mut largest =
@@ -198,7 +198,7 @@ impl Kernel {
         }
         for (slot, id, space) in candidates {
             let size = others.space(space).map_or(0, |space| self.memory.size(space));
-            if size > largest.2 {
+            if (size, id) > (largest.2, largest.1) {
                 largest = (slot, id, size);
             }
         }

@@ -1,5 +1,5 @@
 //! Processes, signals, pipes and threads are what Linux's man pages say: the same checks run natively and in a guest that is short of
-//! memory at both levels.
+//! memory at both levels. What takes too much gets an error, or is killed, and the others go on.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::support::command::{bifold, run};
 use crate::support::full;
-use crate::support::guests::{CONFORM, busybox};
+use crate::support::guests::{CONFORM, busybox, compile_c};
 
 #[test]
 fn processes_signals_pipes_and_threads_behave_as_on_linux() {
@@ -31,4 +31,19 @@ fn a_shell_runs_a_pipeline_that_pages() {
     let native = inside(Command::new(busybox()).args(["sh", "-c", script, busybox()]));
     let options = ["run", ram, "--swap=256M", "--file=lines:ro", "--", busybox()];
     assert_eq!(inside(bifold(options).args(["sh", "-c", script, busybox()])), native);
+}
+
+#[test]
+fn a_fork_bomb_ends_in_an_error_to_itself() {
+    let bomb = compile_c("fork_bomb.c", &["-static"]);
+    let ended = run(bifold(["run", "--ram=8M", "--swap=16M", "--"]).arg(bomb)).succeeded();
+    assert_eq!(ended.out, "Resource temporarily unavailable\nall ended\n");
+}
+
+#[test]
+fn when_memory_and_swap_are_full_the_largest_process_is_killed_and_the_others_go_on() {
+    let greedy = compile_c("out_of_memory.c", &["-static"]);
+    let ended = run(bifold(["run", "--ram=8M", "--swap=8M", "--"]).arg(greedy)).succeeded();
+    assert_eq!(ended.out, "signal 9, 0 wrong\n");
+    assert!(ended.err.contains("out of memory") && ended.err.contains("process 101"), "{}", ended.err);
 }

@@ -93,7 +93,7 @@ fn spawn(call: &mut Call<'_>, wanted: &Wanted) -> Outcome {
     {
         return Err(Errno::INVAL.into());
     }
-    if !call.others.has_room() {
+    if !call.others.has_room() || !call.memory.can_spare_frames() {
         return Err(Errno::AGAIN.into());
     }
     call.make_room()?;

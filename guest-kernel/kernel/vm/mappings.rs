@@ -285,9 +285,11 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         /// Against a list of sets: the same entries, and every frame of nodes is free at the end.
         #[test]
-        fn lists_hold_what_was_added_and_not_removed(steps in prop::collection::vec((0usize..4, any::<bool>(), 0u64..400), 0..2000)) {
+        fn lists_hold_what_was_added_and_not_removed(steps in prop::collection::vec((0usize..4, any::<bool>(), 0u64..400), 0..1000)) {
             let range = RamRange { start: Gpa(0x10_0000), bytes: 16 << 12 };
             let mut frames = FrameTable::new(range, RamRange { start: Gpa(0), bytes: 0 });
             let mut map = ReverseMap::default();

@@ -87,6 +87,13 @@ impl Memory {
         }
     }
 
+    /// Whether there are frames for something that cannot be evicted, a process's tables: an eighth of RAM stays with pages that
+    /// can, so that those that run can go on.
+    #[must_use]
+    pub fn can_spare_frames(&self) -> bool {
+        u64::from(self.frames.free_frames()) + self.stats.resident >= u64::from(self.frames.len() / 8)
+    }
+
     /// A page of RAM for the kernel itself.
     ///
     /// # Errors

@@ -62,7 +62,9 @@ fn compiled(source: &str, flags: &str, compiler: impl Fn(&Path) -> Command) -> P
 fn compile_the_guest_programs() {
     compile_c("big.c", &["-static"]);
     compile_c("big.c", &["-static-pie"]);
-    compile_c("itself.c", &["-static"]);
+    for source in ["fork_bomb.c", "itself.c", "out_of_memory.c"] {
+        compile_c(source, &["-static"]);
+    }
     compile_rust("big.rs");
 }
 
