@@ -98,9 +98,14 @@ fn the_budget_is_never_exceeded() {
         });
         let stats = pager.stats();
         assert!(stats.resident_peak <= u64::from(BUDGET_PAGES), "{stats:?}");
-        // With nobody faulting, the pager's own count is the kernel's.
-        let (_, of_all) = quiet(&pager, || resident(ram.regions()[0].start.0));
-        assert_eq!(of_all, pager.stats().resident, "{eviction:?} {policy}");
+        // With nobody faulting, reclaim comes to rest, and then the pager's own count is the kernel's. On a loaded machine the
+        // thread that reclaims may rest in the middle of a batch: a hundred looks before the two differ for good.
+        let counts = || (resident(ram.regions()[0].start.0).1, pager.stats().resident);
+        let agree = (0..100).any(|_| {
+            let (kernel, own) = quiet(&pager, counts);
+            kernel == own
+        });
+        assert!(agree, "{eviction:?} {policy}: {:?}", counts());
     }
 }
 

@@ -325,7 +325,7 @@ impl Kernel {
     /// A device has something new.
     fn device(&mut self) {
         apic::end_of_interrupt();
-        self.tasks.others.wake(Event::Input, u64::MAX, |_| true);
+        self.tasks.others.wake(Event::Input);
     }
 
     /// The end of a time slice.
@@ -345,12 +345,12 @@ impl Kernel {
             if turn == Turn::Over && self.tasks.thread.state == State::Again || self.switch(turn) {
                 return;
             }
-            let left = next.map_or(SLICE, |end| end.saturating_sub(self.machine.clock.now()));
+            let left = next.saturating_sub(self.machine.clock.now());
             self.memory.publish();
             self.start_timer(left.clamp(1000, SLICE));
             cpu::wait_for_interrupt();
             self.start_timer(SLICE);
-            self.tasks.others.wake(Event::Input, u64::MAX, |_| true);
+            self.tasks.others.wake(Event::Input);
             if let State::Waiting(Event::Input | Event::Any, _) = self.tasks.thread.state {
                 self.tasks.thread.state = State::Again;
             }
@@ -415,8 +415,7 @@ impl Kernel {
         let Tasks { thread, process, space, others } = &mut self.tasks;
         let word = thread.clear_at_end;
         if word != 0 && self.memory.put_user(space, Gva(word), &0u32).is_ok() {
-            let slot = process.slot;
-            others.wake_futex(word, 1, |thread| thread.process == slot);
+            others.wake_futex(process.slot, word, 1);
         }
         self.give_way(Turn::Last);
     }

@@ -1,12 +1,13 @@
 //! Processes and their threads.
 //!
-//! - `tasks.rs`: all of them, which one runs, and what wakes those that wait;
+//! - `tasks.rs`: all of them, which one runs, and what wakes those that wait (`queue.rs`);
 //! - `thread.rs`, `signal.rs`: a thread's registers and state; what interrupts it;
 //! - `elf.rs`, `exec.rs`, `auxv.rs`: how a program starts.
 
 pub mod auxv;
 pub mod elf;
 pub mod exec;
+mod queue;
 pub mod signal;
 pub mod tasks;
 mod thread;

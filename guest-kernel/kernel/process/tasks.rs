@@ -4,9 +4,9 @@
 //! each of them by a plain reference, beside one to the [`Others`].
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::queue::Queue;
 use super::signal::{Action, Info, number};
 use super::{Ended, Event, FIRST, Pause, Process, State, Thread};
 use crate::arch::cpu;
@@ -84,8 +84,7 @@ impl<T> Table<T> {
 
 /// Those that do not run at the moment.
 pub struct Others {
-    /// In the order of their turns. Boxed: the trap entry knows a thread's registers by their address.
-    threads: VecDeque<Box<Thread>>,
+    threads: Queue,
     processes: Table<Process>,
     spaces: Table<AddressSpace>,
     last_id: u32,
@@ -99,7 +98,12 @@ impl Others {
 
     /// All threads but the running one.
     pub fn threads(&mut self) -> impl Iterator<Item = &mut Thread> {
-        self.threads.iter_mut().map(Box::as_mut)
+        self.threads.iter_mut()
+    }
+
+    /// Says that something is to happen at a moment, in nanoseconds since boot.
+    pub fn note_time(&mut self, at: u64) {
+        self.threads.earliest = self.threads.earliest.min(at);
     }
 
     /// An address space that is not the running one's.
@@ -122,7 +126,7 @@ impl Others {
             let used = has(own)
                 || thread == id
                 || self.processes.iter().any(has)
-                || self.threads.iter().any(|thread| thread.id == id);
+                || self.threads.iter_mut().any(|thread| thread.id == id);
             if !used {
                 return id;
             }
@@ -143,16 +147,12 @@ impl Others {
     /// Whether any thread can go on.
     #[must_use]
     pub fn can_go_on(&self) -> bool {
-        self.threads.iter().any(|thread| thread.can_go_on())
+        !self.threads.is_idle()
     }
 
     /// Lets everyone look again who waits for any pipe.
     pub fn wake_pipes(&mut self) {
-        for thread in &mut self.threads {
-            if let State::Waiting(Event::Pipe(_) | Event::Any, _) = thread.state {
-                thread.state = State::Again;
-            }
-        }
+        self.threads.wake(|thread| matches!(thread.state, State::Waiting(Event::Pipe(_) | Event::Any, _)));
     }
 
     fn add_space(&mut self, space: AddressSpace) -> SpaceSlot {
@@ -163,7 +163,7 @@ impl Others {
 
     /// Adds a thread; its turn comes last.
     pub fn add_thread(&mut self, thread: Thread) {
-        self.threads.push_back(Box::new(thread));
+        self.threads.push(Box::new(thread));
     }
 
     /// Ends every thread of a process but the running one.
@@ -176,38 +176,43 @@ impl Others {
         self.processes.remove(slot.0)
     }
 
-    /// Lets everyone look again who waits for this, up to `most` threads for which `is` holds. Returns how many.
-    pub fn wake(&mut self, event: Event, most: u64, mut is: impl FnMut(&Thread) -> bool) -> u64 {
+    /// Lets everyone look again who waits for this.
+    pub fn wake(&mut self, event: Event) {
+        self.threads.wake(|thread| match thread.state {
+            State::Waiting(waits, _) => waits == event || waits == Event::Any,
+            _ => false,
+        });
+    }
+
+    /// Wakes up to `most` threads of a process that wait for a futex, and tells them so. Returns how many.
+    pub fn wake_futex(&mut self, process: ProcessSlot, key: u64, most: u64) -> u64 {
         let mut woken = 0;
-        for thread in &mut self.threads {
-            if woken == most {
-                break;
+        self.threads.wake(|thread| {
+            let meant = woken < most
+                && thread.process == process
+                && matches!(thread.state, State::Waiting(Event::Futex(waits), _) if waits == key);
+            if meant {
+                thread.pause().woken = true;
+                woken += 1;
             }
-            if let State::Waiting(waits, _) = thread.state
-                && (waits == event || waits == Event::Any)
-                && is(thread)
-            {
-                thread.state = State::Again;
-                woken += u64::from(waits == event);
-            }
-        }
+            meant
+        });
         woken
     }
 
-    /// Wakes threads that wait for a futex, and tells them so. Returns how many.
-    pub fn wake_futex(&mut self, key: u64, most: u64, mut is: impl FnMut(&Thread) -> bool) -> u64 {
-        let mut woken = 0;
-        for thread in &mut self.threads {
-            if woken < most
-                && matches!(thread.state, State::Waiting(Event::Futex(waits), _) if waits == key)
-                && is(thread)
-            {
-                thread.state = State::Again;
-                thread.pause.get_or_insert_default().woken = true;
-                woken += 1;
-            }
-        }
-        woken
+    /// Interrupts the wait of one thread of a process that does not block a signal.
+    fn interrupt(&mut self, process: ProcessSlot, signal: u8) {
+        let mut found = false;
+        self.threads.wake(|thread| {
+            let takes = !found && thread.process == process && !thread.blocked.has(signal);
+            found |= takes;
+            takes
+        });
+    }
+
+    /// Interrupts a thread's wait.
+    pub fn interrupt_thread(&mut self, id: u32) {
+        self.threads.wake(|thread| thread.id == id);
     }
 
     /// Sends a signal to a process that does not run, and interrupts a wait of a thread that takes it.
@@ -219,12 +224,7 @@ impl Others {
             return;
         }
         process.pending.add(signal, info);
-        let takes = |thread: &&mut Box<Thread>| thread.process == slot && !thread.blocked.has(signal);
-        if let Some(thread) = self.threads.iter_mut().find(takes)
-            && let State::Waiting(..) = thread.state
-        {
-            thread.state = State::Again;
-        }
+        self.interrupt(slot, signal);
     }
 }
 
@@ -244,12 +244,8 @@ impl Tasks {
     /// With the first process, whose only thread runs.
     #[must_use]
     pub fn new(process: impl FnOnce(SpaceSlot) -> Process, space: AddressSpace, thread: Thread) -> Self {
-        let mut others = Others {
-            threads: VecDeque::new(),
-            processes: Table::new(),
-            spaces: Table::new(),
-            last_id: FIRST,
-        };
+        let mut others =
+            Others { threads: Queue::new(), processes: Table::new(), spaces: Table::new(), last_id: FIRST };
         others.processes.reserve();
         let process = process(SpaceSlot(others.spaces.reserve()));
         Self { thread: Box::new(thread), process: Box::new(process), space: Box::new(space), others }
@@ -257,11 +253,10 @@ impl Tasks {
 
     /// Makes the next thread that can go on the running one; there is one.
     pub fn advance(&mut self, turn: Turn) {
-        let Some(at) = self.others.threads.iter().position(|thread| thread.can_go_on()) else { return };
-        let Some(next) = self.others.threads.remove(at) else { return };
+        let Some(next) = self.others.threads.next() else { return };
         let before = core::mem::replace(&mut self.thread, next);
         if turn == Turn::Over {
-            self.others.threads.push_back(before);
+            self.others.threads.push(before);
         }
         if self.thread.process != self.process.slot {
             self.change_process();
@@ -287,37 +282,51 @@ impl Tasks {
         }
     }
 
-    /// Lets go on whose time has come. Returns when the next one's comes.
-    pub fn expire(&mut self, now: u64) -> Option<u64> {
-        let mut next: Option<u64> = None;
+    /// Lets go on whose time has come. Returns when the next one's may come, `u64::MAX` if never.
+    pub fn expire(&mut self, now: u64) -> u64 {
+        let own = match self.thread.state {
+            State::Waiting(_, Some(until)) if until <= now => {
+                self.thread.state = State::Again;
+                u64::MAX
+            }
+            State::Waiting(_, Some(until)) => until,
+            _ => u64::MAX,
+        };
+        if self.others.threads.earliest <= now {
+            self.expire_others(now);
+        }
+        own.min(self.others.threads.earliest)
+    }
+
+    #[cold]
+    fn expire_others(&mut self, now: u64) {
+        let mut earliest = u64::MAX;
         let mut passed = |at: u64| {
             if at > now {
-                next = Some(next.map_or(at, |next| next.min(at)));
+                earliest = earliest.min(at);
             }
             at <= now
         };
-        for thread in self.others.threads.iter_mut().map(Box::as_mut).chain([&mut *self.thread]) {
-            if let State::Waiting(_, Some(until)) = thread.state
-                && passed(until)
-            {
-                thread.state = State::Again;
-            }
-        }
+        self.others.threads.wake(|thread| match thread.state {
+            State::Waiting(_, Some(until)) => passed(until),
+            _ => false,
+        });
         let mut rung = Vec::new();
         for process in self.others.processes.iter_mut().chain([&mut *self.process]) {
             let Some(alarm) = &mut process.alarm else { continue };
             if passed(alarm.at) {
                 rung.push(process.slot);
                 alarm.at += alarm.interval;
+                passed(alarm.at);
                 if alarm.interval == 0 {
                     process.alarm = None;
                 }
             }
         }
+        self.others.threads.earliest = earliest;
         for slot in rung {
             self.send(slot, number::ALRM, Info { code: 0x80, ..Info::default() });
         }
-        next
     }
 
     /// Sends a signal to any process.
@@ -371,7 +380,7 @@ impl Tasks {
             };
             self.send(parent, signal, Info { code, word: id.into(), status: status.into() });
         }
-        self.others.wake(Event::Child, u64::MAX, |_| true);
+        self.others.wake(Event::Child);
         if !heir.is_some_and(|(_, asks)| asks) {
             self.forget(slot);
         }
@@ -426,7 +435,7 @@ pub fn change_space(
         }
     }
     if core::mem::take(&mut process.borrows) {
-        others.wake(Event::Vfork, u64::MAX, |_| true);
+        others.wake(Event::Vfork);
     }
 }
 
@@ -442,20 +451,10 @@ pub fn send_own(process: &mut Process, thread: &mut Thread, others: &mut Others,
         }
         return;
     }
-    let slot = process.slot;
-    let takes = |thread: &&mut Box<Thread>| thread.process == slot && !thread.blocked.has(signal);
-    if let Some(thread) = others.threads.iter_mut().find(takes)
-        && let State::Waiting(..) = thread.state
-    {
-        thread.state = State::Again;
-    }
+    others.interrupt(process.slot, signal);
 }
 
 impl Thread {
-    fn can_go_on(&self) -> bool {
-        !matches!(self.state, State::Waiting(..))
-    }
-
     /// Lets it make a system call again that a signal interrupted.
     pub fn call_again(&mut self, number: u64) {
         /// Length of the instruction `syscall`.

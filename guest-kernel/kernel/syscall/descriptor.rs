@@ -12,7 +12,7 @@ pub fn close(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
     if let Object::Pipe(end) = &file.object {
         let event = Event::Pipe(end.pipe().number());
         drop(file);
-        call.others.wake(event, u64::MAX, |_| true);
+        call.others.wake(event);
     }
     Ok(0)
 }

@@ -35,8 +35,7 @@ pub fn futex(call: &mut Call<'_>, [word, operation, value, timeout, _, compare]:
 }
 
 fn wake(call: &mut Call<'_>, word: u64, most: u64) -> u64 {
-    let slot = call.process.slot;
-    call.others.wake_futex(word, most, |thread| thread.process == slot)
+    call.others.wake_futex(call.process.slot, word, most)
 }
 
 fn wait(call: &mut Call<'_>, word: u64, operation: u64, value: u32, timeout: u64) -> Outcome {

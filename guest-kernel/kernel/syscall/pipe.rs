@@ -53,7 +53,7 @@ pub fn read(call: &mut Call<'_>, end: &End, flags: u32, to: u64, len: usize) -> 
     }
     let Call { memory, space, others, .. } = call;
     let read = pipe.read(len, |done, bytes| memory.write_user(space, Gva(to) + done as u64, bytes))?;
-    others.wake(Event::Pipe(pipe.number()), u64::MAX, |_| true);
+    others.wake(Event::Pipe(pipe.number()));
     Ok(read as u64)
 }
 
@@ -71,7 +71,7 @@ pub fn write(call: &mut Call<'_>, end: &End, flags: u32, from: u64, len: usize) 
         let Call { memory, space, others, .. } = call;
         let start = Gva(from) + done as u64;
         done += pipe.write(rest, |at, bytes| memory.read_user(space, start + at as u64, bytes))?;
-        others.wake(Event::Pipe(pipe.number()), u64::MAX, |_| true);
+        others.wake(Event::Pipe(pipe.number()));
     }
     if done == len {
         return Ok(len as u64);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{Arguments, Call, Errno, Outcome, Stop};
 use crate::process::signal::{Action, Info, SIGNALS, Set, pop_frame};
 use crate::process::tasks::send_own;
-use crate::process::{Alarm, Ended, Event, FIRST, Process, State};
+use crate::process::{Alarm, Ended, Event, FIRST, Process};
 use crate::time::SECOND;
 
 /// What a process that sends a signal tells of itself.
@@ -78,10 +78,8 @@ fn send_to_thread(call: &mut Call<'_>, process: u32, thread: u32, signal: u64) -
     if !call.process.actions[usize::from(signal) - 1].ignores(signal) {
         call.process.pending.tell(signal, info);
         target.pending = target.pending.and(Set::of(signal));
-        if let State::Waiting(..) = target.state
-            && !target.blocked.has(signal)
-        {
-            target.state = State::Again;
+        if !target.blocked.has(signal) {
+            call.others.interrupt_thread(thread);
         }
     }
     Ok(0)
@@ -229,6 +227,7 @@ fn told(call: &Call<'_>) -> [u64; 4] {
 fn set_alarm(call: &mut Call<'_>, first: u64, interval: u64) {
     let at = call.machine.clock.now().saturating_add(first);
     call.process.alarm = (first > 0).then_some(Alarm { at, interval });
+    call.others.note_time(at);
 }
 
 pub fn getitimer(call: &mut Call<'_>, [which, to, ..]: Arguments) -> Outcome {
