@@ -393,6 +393,7 @@ impl Kernel {
     /// Ends the running process; with the first one, the machine.
     fn end(&mut self, how: Ended) {
         if self.tasks.process.id == FIRST {
+            self.memory.write_back_all();
             self.memory.publish();
             power_off(match how {
                 Ended::Exit(status) => Exit::Status(status),

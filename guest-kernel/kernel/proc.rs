@@ -27,7 +27,7 @@ pub fn maps(memory: &Memory, space: &AddressSpace) -> Vec<u8> {
     for area in space.areas.all() {
         let letter = |right, letter| if area.rights.allow(right) { letter } else { '-' };
         let (offset, inode, name) = match (area.kind, area.backing) {
-            (_, Backing::File { file, page }) => {
+            (_, Backing::File { file, page, .. }) => {
                 (u64::from(page) * PAGE_SIZE as u64, 1000 + u64::from(file.0), memory.files.path(file))
             }
             (Kind::Heap, _) => (0, 0, "[heap]"),
@@ -38,8 +38,13 @@ pub fn maps(memory: &Memory, space: &AddressSpace) -> Vec<u8> {
         // Writing to a text cannot fail.
         let _ = writeln!(
             text,
-            "{:08x}-{:08x} {}{}{}p {offset:08x} 00:01 {inode:<26}{name}",
-            area.start.0, area.end.0, rights[0], rights[1], rights[2]
+            "{:08x}-{:08x} {}{}{}{} {offset:08x} 00:01 {inode:<26}{name}",
+            area.start.0,
+            area.end.0,
+            rights[0],
+            rights[1],
+            rights[2],
+            if area.is_shared() { 's' } else { 'p' }
         );
     }
     text.0

@@ -138,6 +138,7 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
         stats,
         pinned: Vec::new(),
         segments: Vec::new(),
+        shared_writes: false,
         exhausted: false,
     }
 }

@@ -1,11 +1,14 @@
 //! What Linux promises about processes and memory, checked by a program: the same checks natively and in the guest.
 //!
 //! `conform` runs all checks, `conform NAME...` those whose names contain one of the words. Each prints its name and `ok`; the first
-//! that finds something else ends the program with a message and status 101.
+//! that finds something else ends the program with a message and status 101. The checks of mapped files want a file of theirs to be there:
+//! `mapped.bin` in the working directory, of [`mapping::FILE_BYTES`].
 
 // A check says with `unwrap` and `expect` what must hold.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "conform/mapping.rs"]
+mod mapping;
 #[path = "conform/os.rs"]
 mod os;
 #[path = "conform/pipe.rs"]
@@ -25,7 +28,9 @@ fn main() {
     if process::is_started_by_a_check(&words) {
         return;
     }
-    for (name, check) in [process::CHECKS, pipe::CHECKS, signal::CHECKS, thread::CHECKS].concat() {
+    for (name, check) in
+        [process::CHECKS, pipe::CHECKS, signal::CHECKS, thread::CHECKS, mapping::CHECKS].concat()
+    {
         if words.is_empty() || words.iter().any(|word| name.contains(word.as_str())) {
             check();
             println!("{name}: ok");

@@ -10,10 +10,19 @@ use crate::support::full;
 use crate::support::guests::{CONFORM, busybox, compile_c};
 
 #[test]
-fn processes_signals_pipes_and_threads_behave_as_on_linux() {
-    let native = run(&mut Command::new(CONFORM)).succeeded();
-    let guest = run(&mut bifold(["run", "--ram=4M", "--swap=32M", "--host-ram=3M", CONFORM])).succeeded();
-    assert_eq!(guest.out, native.out);
+fn processes_signals_threads_and_mapped_files_behave_as_on_linux() {
+    let folder = tempfile::tempdir().unwrap();
+    // As conform wants it: five pages and a part of one.
+    fs::write(folder.path().join("mapped.bin"), [0; 5 * 4096 + 100]).unwrap();
+    let inside = |command: &mut Command| run(command.current_dir(folder.path())).succeeded().out;
+    let native = inside(&mut Command::new(CONFORM));
+    let options = ["run", "--ram=4M", "--swap=32M", "--host-ram=3M", "--file=mapped.bin", CONFORM];
+    assert_eq!(inside(&mut bifold(options)), native);
+    let after = fs::read(folder.path().join("mapped.bin")).unwrap();
+    assert!(
+        after.chunks(4096).all(|page| page.iter().any(|&byte| byte != 0)),
+        "the guest's writes are in the file"
+    );
 }
 
 /// Its full size is larger than guest RAM.

@@ -10,7 +10,7 @@ use super::elf::{HEADER, Header, NotExecutable, PROGRAM_HEADER, Program, Segment
 use crate::arch::vector;
 use crate::fs::FileId;
 use crate::syscall::Errno;
-use crate::vm::area::{Area, Backing, Kind, TooMany};
+use crate::vm::area::{Area, Backing, Kind, Sharing, TooMany};
 use crate::vm::fault::Invalid;
 use crate::vm::page::Rights;
 use crate::vm::space::{AddressSpace, PIE_BASE, STACK_TOP};
@@ -155,7 +155,7 @@ fn map_segment(
         end: mapped_end,
         rights: segment.rights,
         kind: Kind::Mapping,
-        backing: Backing::File { file, page: (segment.offset / page) as u32 },
+        backing: Backing::File { file, page: (segment.offset / page) as u32, sharing: Sharing::Private },
     };
     if start < mapped_end {
         memory.map(space, area)?;

@@ -290,16 +290,30 @@ pub fn lseek(call: &mut Call<'_>, [number, offset, whence, ..]: Arguments) -> Ou
 
 pub fn fsync(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
     match call.process.descriptors.get(number)?.object {
-        Object::File(_) | Object::Directory(_) => call.memory.files.flush().map_err(|_| Errno::IO)?,
+        Object::File(file) => call.memory.write_back_file(file)?,
+        Object::Directory(_) => {}
         _ => return Err(Errno::INVAL.into()),
     }
+    call.memory.files.flush().map_err(|_| Errno::IO)?;
     Ok(0)
 }
 
-/// Nothing to do: there are no shared mappings of files that could be dirty.
-pub fn msync(call: &mut Call<'_>, [start, bytes, ..]: Arguments) -> Outcome {
+pub fn msync(call: &mut Call<'_>, [start, bytes, flags, ..]: Arguments) -> Outcome {
+    const ASYNC: u64 = 1;
+    const INVALIDATE: u64 = 2;
+    const SYNC: u64 = 4;
+    if flags & !(ASYNC | INVALIDATE | SYNC) != 0 || flags & (ASYNC | SYNC) == ASYNC | SYNC {
+        return Err(Errno::INVAL.into());
+    }
     let range = super::memory::range(start, bytes)?;
-    if call.space.areas.covers(&range) { Ok(0) } else { Err(Errno::NOMEM.into()) }
+    if !call.space.areas.covers(&range) {
+        return Err(Errno::NOMEM.into());
+    }
+    if flags & SYNC != 0 {
+        call.memory.write_back_range(call.space, &range)?;
+        call.memory.files.flush().map_err(|_| Errno::IO)?;
+    }
+    Ok(0)
 }
 
 pub fn getcwd(call: &mut Call<'_>, [to, size, ..]: Arguments) -> Outcome {

@@ -6,7 +6,7 @@ use abi::addr::{Gva, PAGE_SIZE};
 
 use super::{Arguments, Call, Errno, Outcome, Stop};
 use crate::fs::open::Object;
-use crate::vm::area::{Area, Backing, Kind, LOWEST};
+use crate::vm::area::{Area, Backing, Kind, LOWEST, Sharing};
 use crate::vm::page::{Page, Rights};
 use crate::vm::space::{AddressSpace, MAPPINGS_TOP};
 use crate::vm::table::USER_END;
@@ -64,17 +64,20 @@ fn backing(call: &Call<'_>, protection: u64, flags: u64, number: u64, offset: u6
     }
     let file = call.process.descriptors.get(number)?;
     let access = file.flags.get() & 3;
-    if access == 1 {
+    const WRITE_ONLY: u32 = 1;
+    const READ_WRITE: u32 = 2;
+    if access == WRITE_ONLY {
         return Err(Errno::ACCES.into());
     }
     match file.object {
-        Object::File(_) if shared && rights(protection).allow(Rights::WRITE) => {
-            log::warn!("a shared mapping of a file cannot be written yet: the program gets ENODEV");
-            Err(Errno::NODEV.into())
-        }
         Object::File(id) => {
+            let writable = access == READ_WRITE;
+            if shared && !writable && rights(protection).allow(Rights::WRITE) {
+                return Err(Errno::ACCES.into());
+            }
             let page = u32::try_from(offset / PAGE).map_err(|_| Errno::OVERFLOW)?;
-            Ok(Backing::File { file: id, page })
+            let sharing = if shared { Sharing::Shared { writable } } else { Sharing::Private };
+            Ok(Backing::File { file: id, page, sharing })
         }
         Object::Zero => Ok(Backing::Anonymous),
         _ => Err(Errno::NODEV.into()),
@@ -126,7 +129,11 @@ pub fn mprotect(call: &mut Call<'_>, [start, bytes, protection, ..]: Arguments) 
     if !call.space.areas.covers(&range) {
         return Err(Errno::NOMEM.into());
     }
-    call.memory.protect(call.space, &range, rights(protection)).map_err(Errno::from)?;
+    let rights = rights(protection);
+    if rights.allow(Rights::WRITE) && !call.space.areas.within(&range).all(Area::may_be_written) {
+        return Err(Errno::ACCES.into());
+    }
+    call.memory.protect(call.space, &range, rights).map_err(Errno::from)?;
     Ok(0)
 }
 
@@ -177,12 +184,7 @@ pub fn mremap(call: &mut Call<'_>, [start, old, new, flags, target, _]: Argument
 
 /// The view that `area` has from `from` on, put at `to`.
 fn part(area: &Area, from: Gva, to: Gva, bytes: u64) -> Area {
-    let backing = match area.backing {
-        Backing::Anonymous => Backing::Anonymous,
-        Backing::File { file, page } => {
-            Backing::File { file, page: page.saturating_add(((from - area.start) / PAGE) as u32) }
-        }
-    };
+    let Area { backing, .. } = area.part(from, area.end);
     Area { start: to, end: to + bytes, backing, ..*area }
 }
 

@@ -24,17 +24,31 @@ pub enum Recipe {
     File(FileId, u32),
 }
 
+/// Who sees what is written to an area of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// The process alone: a page that is written becomes anonymous.
+    Private,
+    /// All who map or read the file. Whether it may be written was decided when it was opened.
+    Shared {
+        /// Rights to write can be asked for.
+        writable: bool,
+    },
+}
+
 /// What an area is a view of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backing {
     /// Nothing: zeros.
     Anonymous,
-    /// A file; writes stay private.
+    /// A file.
     File {
         /// Which.
         file: FileId,
         /// The file's page at the area's start.
         page: u32,
+        /// Who sees what is written.
+        sharing: Sharing,
     },
 }
 
@@ -71,7 +85,7 @@ impl Area {
     pub const fn recipe(&self, gva: Gva) -> Recipe {
         match self.backing {
             Backing::Anonymous => Recipe::Zero,
-            Backing::File { file, page } => {
+            Backing::File { file, page, .. } => {
                 // A page number that does not fit is past the end of any file, as the last one is.
                 let ahead = (gva.0 - self.start.0) >> PAGE_SHIFT;
                 let ahead = if ahead > u32::MAX as u64 { u32::MAX } else { ahead as u32 };
@@ -81,25 +95,37 @@ impl Area {
     }
 
     /// The part from `start` to `end`.
-    const fn part(&self, start: Gva, end: Gva) -> Self {
-        let backing = match self.recipe(start) {
-            Recipe::Zero => Backing::Anonymous,
-            Recipe::File(file, page) => Backing::File { file, page },
-        };
-        Self { start, end, backing, ..*self }
+    #[must_use]
+    pub const fn part(&self, start: Gva, end: Gva) -> Self {
+        Self { start, end, backing: self.backing_at(start), ..*self }
+    }
+
+    /// Whether what is written is seen by all who map or read the file.
+    #[must_use]
+    #[inline]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.backing, Backing::File { sharing: Sharing::Shared { .. }, .. })
+    }
+
+    /// Whether the program may ask for the right to write.
+    #[must_use]
+    pub const fn may_be_written(&self) -> bool {
+        !matches!(self.backing, Backing::File { sharing: Sharing::Shared { writable: false }, .. })
     }
 
     fn continues(&self, before: &Self) -> bool {
         before.end == self.start
             && before.rights == self.rights
             && before.kind == self.kind
-            && before.part(before.start, before.end).backing_at(self.start) == self.backing
+            && before.backing_at(self.start) == self.backing
     }
 
     const fn backing_at(&self, gva: Gva) -> Backing {
-        match self.recipe(gva) {
-            Recipe::Zero => Backing::Anonymous,
-            Recipe::File(file, page) => Backing::File { file, page },
+        match (self.recipe(gva), self.backing) {
+            (Recipe::File(file, page), Backing::File { sharing, .. }) => {
+                Backing::File { file, page, sharing }
+            }
+            _ => Backing::Anonymous,
         }
     }
 }
@@ -156,6 +182,12 @@ impl AreaMap {
     #[must_use]
     pub fn is_free(&self, range: &Range<Gva>) -> bool {
         self.next(range.start).is_none_or(|area| area.start >= range.end)
+    }
+
+    /// The areas that hold a part of a range, ascending.
+    pub fn within(&self, range: &Range<Gva>) -> impl Iterator<Item = &Area> {
+        let end = range.end;
+        self.areas[self.at_or_after(range.start)..].iter().take_while(move |area| area.start < end)
     }
 
     /// Whether areas cover all of a range.
@@ -326,7 +358,7 @@ mod tests {
                     Step::Map { write, file } => {
                         map.remove(&range);
                         let rights = Rights::new(true, write, false);
-                        let backing = if file { Backing::File { file: FileId(1), page: 7 + start as u32 } } else { Backing::Anonymous };
+                        let backing = if file { Backing::File { file: FileId(1), page: 7 + start as u32, sharing: Sharing::Private } } else { Backing::Anonymous };
                         map.insert(Area { start: range.start, end: range.end, rights, kind: Kind::Mapping, backing });
                         for cell in cells {
                             let recipe = if file { Recipe::File(FileId(1), 7 + cell as u32) } else { Recipe::Zero };

@@ -1,5 +1,5 @@
-//! The page cache: which frame holds which page of a file. Reads, private mappings and the program's own text
-//! share it. Its pages are as the disk has them (writes go through), so dropping one costs nothing.
+//! The page cache: which frame holds which page of a file. Reads, mappings and the program's own text share it. Its pages are as the
+//! disk has them (writes go through), so dropping one costs nothing; but for those written through a shared mapping (writeback.rs).
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -45,7 +45,8 @@ impl PageCache {
         let head = self.bucket(file, page);
         let next = Link::from_raw(*head);
         *head = Link::to(frame).raw();
-        *frames.get_mut(frame) = Use::Cache { referenced: false, file, page, next, mappings: Mappings::NONE };
+        *frames.get_mut(frame) =
+            Use::Cache { referenced: false, dirty: false, file, page, next, mappings: Mappings::NONE };
     }
 
     /// Takes a frame out. Nothing maps it any more.

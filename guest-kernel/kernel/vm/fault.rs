@@ -41,6 +41,7 @@ struct Place {
     entry: EntryRef,
     rights: Rights,
     kind: Kind,
+    shared: bool,
 }
 
 impl Memory {
@@ -68,12 +69,13 @@ impl Memory {
             return Err(Invalid::NoRight);
         }
         let page = gva.page_start();
-        let place = Place { entry: self.entry(table, page)?, rights: area.rights, kind: area.kind };
+        let shared = area.is_shared();
+        let place = Place { entry: self.entry(table, page)?, rights: area.rights, kind: area.kind, shared };
         let entry = place.entry.load();
         match entry.page() {
             Page::Untouched => match area.recipe(page) {
                 Recipe::Zero => self.zero_in(&place),
-                Recipe::File(file, index) if access.allow(Rights::WRITE) => {
+                Recipe::File(file, index) if access.allow(Rights::WRITE) && !place.shared => {
                     self.copy_in(&place, page, file, index)
                 }
                 Recipe::File(file, index) => self.map_file(&place, file, index),
@@ -89,6 +91,11 @@ impl Memory {
                 let frame = self.frames.at(gpa);
                 match self.frames.get(frame) {
                     Use::Anonymous { mappings, .. } => self.unshare(&place, page, frame, mappings),
+                    Use::Cache { .. } if place.shared => {
+                        place.entry.store(entry.with_rights(place.rights));
+                        cpu::invlpg(page);
+                        Ok(Source::Resident)
+                    }
                     Use::Cache { file, page: index, .. } => self.copy_in(&place, page, file, index),
                     other => unreachable!("an entry maps a frame that holds {other:?}"),
                 }
@@ -182,7 +189,8 @@ impl Memory {
             room?;
         }
         self.add_mapping(frame, place.entry);
-        place.entry.store(Entry::resident(self.frames.gpa(frame), place.rights.without_write()));
+        let rights = if place.shared { place.rights } else { place.rights.without_write() };
+        place.entry.store(Entry::resident(self.frames.gpa(frame), rights));
         Ok(if major { Source::File } else { Source::Resident })
     }
 
@@ -275,7 +283,10 @@ impl Memory {
                         self.frames.free(frame);
                         self.stats.resident -= 1;
                     }
-                    _ => self.forget(frame, reference),
+                    _ => {
+                        self.keep_dirty(frame, entry);
+                        self.forget(frame, reference);
+                    }
                 }
             }
         }

@@ -92,10 +92,12 @@ pub enum Use {
         /// The entries that map it, one at least. While there are several, none lets it be written.
         mappings: Mappings,
     },
-    /// A page of a file; as the disk has it.
+    /// A page of a file. It is as the disk has it, unless `dirty` or an entry says otherwise.
     Cache {
         /// Used by a system call since it was last asked.
         referenced: bool,
+        /// Written through an entry that maps it no longer, and not written back yet.
+        dirty: bool,
         /// Of which file.
         file: FileId,
         /// Which page of it.

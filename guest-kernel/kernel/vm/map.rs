@@ -22,6 +22,7 @@ impl Memory {
     /// There are too many areas.
     pub fn map(&mut self, space: &mut AddressSpace, area: Area) -> Result<(), TooMany> {
         space.areas.reserve()?;
+        self.shared_writes |= area.is_shared() && area.may_be_written();
         let range = area.start..area.end;
         if !space.areas.is_free(&range) {
             self.unmap_range(space, &range)?;
@@ -68,18 +69,21 @@ impl Memory {
         space.areas.reserve()?;
         space.areas.protect(range, rights);
         let few = range.end - range.start <= FLUSH_ALL * PAGE_SIZE as u64;
-        space.table.for_each(range.start..range.end, |page, reference| {
-            let entry = reference.load();
-            let Page::Resident(gpa) = entry.page() else { return };
-            let own = match self.frames.get(self.frames.at(gpa)) {
-                Use::Anonymous { mappings, .. } => mappings.single().is_some(),
-                _ => false,
-            };
-            reference.store(entry.with_rights(if own { rights } else { rights.without_write() }));
-            if few {
-                cpu::invlpg(page);
-            }
-        });
+        for area in space.areas.within(range) {
+            let part = area.start.max(range.start)..area.end.min(range.end);
+            space.table.for_each(part, |page, reference| {
+                let entry = reference.load();
+                let Page::Resident(gpa) = entry.page() else { return };
+                let writable = match self.frames.get(self.frames.at(gpa)) {
+                    Use::Anonymous { mappings, .. } => mappings.single().is_some(),
+                    _ => area.is_shared(),
+                };
+                reference.store(entry.with_rights(if writable { rights } else { rights.without_write() }));
+                if few {
+                    cpu::invlpg(page);
+                }
+            });
+        }
         if !few {
             cpu::flush_tlb();
         }

@@ -6,7 +6,7 @@
 //!   entries map them;
 //! - `swap.rs`: which slots of the swap disk hold pages;
 //! - `reclaim.rs`: which page gives up its frame; `map.rs`: what system calls change; `fork.rs`: copies of address
-//!   spaces, and their end; `user.rs`: how the kernel reads and writes a program's memory.
+//!   spaces, and their end; `writeback.rs`: what shared mappings wrote to files; `user.rs`: how the kernel reads and writes a program's memory.
 
 pub mod area;
 pub mod cache;
@@ -22,6 +22,7 @@ pub mod space;
 pub mod swap;
 pub mod table;
 pub mod user;
+mod writeback;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,8 @@ pub struct Memory {
     pub pinned: Vec<FrameIndex>,
     /// The parts of the request that is being made; kept so that no request allocates.
     pub segments: Vec<(Gpa, u32)>,
+    /// Some mapping may write to a file's pages in the cache.
+    pub shared_writes: bool,
     /// A page could not be had for want of memory: the running program is to be killed.
     pub exhausted: bool,
 }

@@ -175,6 +175,12 @@ impl Entry {
         self.0 & Self::DIRTY != 0
     }
 
+    /// Without the mark of a write.
+    #[must_use]
+    pub const fn not_dirty(self) -> Self {
+        Self(self.0 & !Self::DIRTY)
+    }
+
     /// Marked as the CPU marks it for a store, or for a load.
     #[must_use]
     pub const fn used(self, store: bool) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   page                                  on eviction
-//!   file, in the page cache               dropped: the file has it
+//!   file, in the page cache               dropped: the file has it; written back first if a shared mapping wrote to it
 //!   anonymous, not dirty, with a slot     dropped: swap has it; the entry keeps the slot
 //!   anonymous, not dirty, no slot         dropped: it is zeros still; the entry becomes untouched
 //!   anonymous, dirty                      written to a fresh slot, together with other dirty victims
@@ -30,7 +30,7 @@ enum Outcome {
     Freed,
     /// Anonymous and dirty: has to be written first.
     Dirty,
-    /// In use by a device.
+    /// It has to stay: in use by a device, or refused by one.
     Pinned,
 }
 
@@ -81,6 +81,10 @@ impl Memory {
                 self.unmap(mappings, slot);
             }
             Use::Cache { mappings, .. } => {
+                // Written back before it is unmapped: a page that the device refuses stays.
+                if self.write_back(victim).is_err() {
+                    return Outcome::Pinned;
+                }
                 self.unmap(mappings, None);
                 self.cache.remove(&mut self.frames, victim);
             }

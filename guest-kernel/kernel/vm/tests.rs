@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 use super::Memory;
-use super::area::{Area, Backing, Kind};
+use super::area::{Area, Backing, Kind, Sharing};
 use super::cache::PageCache;
 use super::fault::Invalid;
 use super::frame::{FrameIndex, FrameTable, Use};
@@ -44,6 +44,7 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         stats,
         pinned: Vec::new(),
         segments: Vec::new(),
+        shared_writes: false,
         exhausted: false,
     }
 }
@@ -362,7 +363,7 @@ fn a_private_mapping_shows_the_file_and_keeps_its_writes_to_itself() {
     let mut memory = memory(10, 64, PolicyKind::Clock);
     let file = with_file(&mut memory);
     let mut space = space(&mut memory);
-    let backing = Backing::File { file, page: 0 };
+    let backing = Backing::File { file, page: 0, sharing: Sharing::Private };
     memory.map(&mut space, Area { backing, ..area(0, 16, READ_WRITE) }).unwrap();
     let at = |page: u64| BASE + page * PAGE;
     memory.put_user(&mut space, at(2), &0xffu8).unwrap();
@@ -430,4 +431,35 @@ fn a_write_to_a_file_reaches_the_disk_and_every_reader() {
     assert_eq!((bytes[0], bytes[5001]), (1, 3));
     assert_eq!(bytes[1..5001], [0xaa; 5000]);
     assert_eq!(memory.stats.file_written, 5, "a write for each part that neither side's page borders cut");
+}
+
+#[test]
+fn what_shared_mappings_write_is_seen_by_all_and_reaches_the_disk_once() {
+    let mut memory = memory(16, 64, PolicyKind::Clock);
+    let file = with_file(&mut memory);
+    let (mut one, mut other) = (space(&mut memory), space(&mut memory));
+    let backing = Backing::File { file, page: 0, sharing: Sharing::Shared { writable: true } };
+    for space in [&mut one, &mut other] {
+        memory.map(space, Area { backing, ..area(0, 9, READ_WRITE) }).unwrap();
+    }
+    let at = |page: u64| BASE + page * PAGE;
+    for page in [1, 4] {
+        memory.put_user(&mut one, at(page), &0xee_u8).unwrap();
+        assert_eq!(memory.get_user::<u8>(&mut other, at(page)), Ok(0xee));
+    }
+    let mut byte = [0];
+    memory.read_file(file, 4 * PAGE, &mut byte).unwrap();
+    assert_eq!((byte, memory.stats.file_written), ([0xee], 0));
+    // All of them in turn: the two are evicted, the others are clean.
+    for page in (0..9).rev() {
+        let expected = if [1, 4].contains(&page) { 0xee } else { page as u8 + 1 };
+        assert_eq!(memory.get_user::<u8>(&mut other, at(page)), Ok(expected));
+    }
+    memory.put_user(&mut one, at(7), &0xdd_u8).unwrap();
+    memory.destroy(one);
+    memory.write_back_all();
+    assert_eq!((memory.stats.file_written, memory.stats.swapped_out), (3, 0));
+    memory.write_back_all();
+    assert_eq!(memory.stats.file_written, 3, "what is written back is clean");
+    memory.destroy(other);
 }
