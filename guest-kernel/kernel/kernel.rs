@@ -13,7 +13,7 @@ use crate::arch::apic;
 use crate::arch::cpu::{self, msr};
 use crate::arch::trap::{self, Registers};
 use crate::process::signal::{Action, Info, Set, number, push_frame};
-use crate::process::tasks::{ProcessSlot, Tasks, Turn, change_space};
+use crate::process::tasks::{ProcessSlot, Tasks, Turn, change_space, collect_memory_files};
 use crate::process::{Ended, Event, FIRST, Interrupted, Pause, State};
 use crate::syscall::{Call, Errno, Machine, Stop, dispatch};
 use crate::time::SECOND;
@@ -404,6 +404,10 @@ impl Kernel {
         change_space(&mut self.memory, process, space, others, AddressSpace::without_pages(self.root));
         let slot = self.tasks.process.slot;
         self.tasks.end_process(slot, how);
+        if !self.memory.memory_files.is_empty() {
+            let Tasks { process, space, others, .. } = &mut self.tasks;
+            collect_memory_files(&mut self.memory, process, space, others);
+        }
         self.give_way(Turn::Last);
     }
 

@@ -5,6 +5,7 @@ use core::fmt::{self, Write};
 
 use abi::addr::PAGE_SIZE;
 
+use crate::fs::FileId;
 use crate::vm::Memory;
 use crate::vm::area::{Backing, Kind};
 use crate::vm::page::Rights;
@@ -20,6 +21,11 @@ impl Write for Text {
     }
 }
 
+/// A file's path as /proc tells it.
+fn path(memory: &Memory, file: FileId) -> &str {
+    if file.memory_number().is_some() { "/dev/zero (deleted)" } else { memory.files.path(file) }
+}
+
 /// /proc/self/maps (proc_pid_maps(5)).
 #[must_use]
 pub fn maps(memory: &Memory, space: &AddressSpace) -> Vec<u8> {
@@ -28,7 +34,7 @@ pub fn maps(memory: &Memory, space: &AddressSpace) -> Vec<u8> {
         let letter = |right, letter| if area.rights.allow(right) { letter } else { '-' };
         let (offset, inode, name) = match (area.kind, area.backing) {
             (_, Backing::File { file, page, .. }) => {
-                (u64::from(page) * PAGE_SIZE as u64, 1000 + u64::from(file.0), memory.files.path(file))
+                (u64::from(page) * PAGE_SIZE as u64, 1000 + u64::from(file.0), path(memory, file))
             }
             (Kind::Heap, _) => (0, 0, "[heap]"),
             (Kind::Stack, _) => (0, 0, "[stack]"),

@@ -30,6 +30,7 @@ use crate::vm::Memory;
 use crate::vm::cache::PageCache;
 use crate::vm::frame::FrameTable;
 use crate::vm::mappings::ReverseMap;
+use crate::vm::memory_file::MemoryFiles;
 use crate::vm::swap::Swap;
 
 /// The kernel's memory: so much at least, and so much a frame and a swap slot.
@@ -135,6 +136,7 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
         frames,
         swap: Swap::new(disk(info, DeviceKind::SWAP_DISK)),
         files: files.unwrap_or_else(FileDisk::empty),
+        memory_files: MemoryFiles::default(),
         stats,
         pinned: Vec::new(),
         segments: Vec::new(),

@@ -9,10 +9,28 @@ use abi::files::{ENTRIES_START, Entry, MAGIC, READ_ONLY};
 use crate::arch::direct;
 use crate::drivers::block::{Block, Failed, SECTORS_A_PAGE};
 
-/// A file's number: its entry's position in the index.
+/// A file's number: its entry's position in the disk's index, or the number of a file that has no disk (vm/memory_file.rs).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 #[repr(transparent)]
 pub struct FileId(pub u16);
+
+impl FileId {
+    /// Set in the number of a file that has no disk.
+    const MEMORY: u16 = 0x8000;
+
+    /// The file without a disk of that number.
+    #[must_use]
+    pub const fn memory(number: u16) -> Self {
+        Self(Self::MEMORY | number)
+    }
+
+    /// The number of a file without a disk.
+    #[must_use]
+    #[inline]
+    pub fn memory_number(self) -> Option<usize> {
+        (self.0 & Self::MEMORY != 0).then_some(usize::from(self.0 & !Self::MEMORY))
+    }
+}
 
 /// A file of the disk.
 #[derive(Clone, Debug)]
@@ -60,7 +78,7 @@ impl FileDisk {
         page.read(&mut disk, 0)?;
         let (magic, count) = (word(page.bytes(), 0), word(page.bytes(), 8));
         let limit = disk.sectors() * 512 / size_of::<Entry>() as u64;
-        if magic != MAGIC || count > limit.min(u64::from(u16::MAX)) {
+        if magic != MAGIC || count > limit.min(u64::from(FileId::MEMORY)) {
             return Err(Failed);
         }
         let mut files = Vec::with_capacity(count as usize);

@@ -122,6 +122,14 @@ impl Descriptors {
         Ok(number)
     }
 
+    /// Whether any of them names that file.
+    #[must_use]
+    pub fn name(&self, file: FileId) -> bool {
+        let names =
+            |descriptor: &Descriptor| matches!(descriptor.file.object, Object::File(id) if id == file);
+        self.0.iter().flatten().any(names)
+    }
+
     /// Closes all.
     pub fn clear(&mut self) {
         self.0.clear();

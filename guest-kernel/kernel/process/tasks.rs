@@ -439,6 +439,22 @@ pub fn change_space(
     }
 }
 
+/// Takes away the files without a disk that no address space maps and no descriptor names.
+pub fn collect_memory_files(memory: &mut Memory, process: &Process, space: &AddressSpace, others: &Others) {
+    let files: Vec<_> = memory.memory_files.ids().collect();
+    for file in files {
+        let mapped = |space: &AddressSpace| space.areas.all().iter().any(|area| area.is_of(file));
+        let open = |process: &Process| process.descriptors.name(file);
+        let used = mapped(space)
+            || open(process)
+            || others.spaces.iter().any(mapped)
+            || others.processes.iter().any(open);
+        if !used {
+            memory.free_memory_file(file);
+        }
+    }
+}
+
 /// Sends a signal to the running process: to the running thread, unless that blocks it and another does not.
 pub fn send_own(process: &mut Process, thread: &mut Thread, others: &mut Others, signal: u8, info: Info) {
     if process.actions[usize::from(signal) - 1].ignores(signal) && signal != number::KILL {

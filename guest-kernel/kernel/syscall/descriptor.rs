@@ -13,6 +13,11 @@ pub fn close(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
         let event = Event::Pipe(end.pipe().number());
         drop(file);
         call.others.wake(event);
+    } else if let Object::File(id) = file.object
+        && id.memory_number().is_some()
+    {
+        drop(file);
+        call.collect_memory_files();
     }
     Ok(0)
 }

@@ -29,6 +29,7 @@ impl Errno {
     pub const INVAL: Self = Self(22);
     pub const MFILE: Self = Self(24);
     pub const NOTTY: Self = Self(25);
+    pub const FBIG: Self = Self(27);
     pub const NOSPC: Self = Self(28);
     pub const SPIPE: Self = Self(29);
     pub const ROFS: Self = Self(30);

@@ -12,6 +12,7 @@ use crate::drivers::console::Ready;
 use crate::fs::open::{Object, OpenFile};
 use crate::fs::path;
 use crate::process::Event;
+use crate::vm::memory_file::LONGEST;
 use crate::vm::page::Rights;
 use crate::vm::table::USER_END;
 
@@ -167,6 +168,13 @@ fn write_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, from: u64, len: u
     let space = &mut *call.space;
     match &file.object {
         Object::File(file) => {
+            let end = offset.saturating_add(len as u64);
+            if file.memory_number().is_some() && end > call.memory.file_len(*file) && len > 0 {
+                if end > LONGEST {
+                    return Err(Errno::FBIG.into());
+                }
+                call.memory.set_file_len(*file, end);
+            }
             let done = call.memory.write_file_from(space, *file, offset, Gva(from), len)?;
             // A file of the disk does not grow.
             if done == 0 && len > 0 { Err(Errno::NOSPC.into()) } else { Ok(done as u64) }
@@ -273,7 +281,7 @@ pub fn writev(call: &mut Call<'_>, arguments: Arguments) -> Outcome {
 pub fn lseek(call: &mut Call<'_>, [number, offset, whence, ..]: Arguments) -> Outcome {
     let file = positioned(call, number, 0)?;
     let size = match &file.object {
-        Object::File(file) => call.memory.files.len(*file),
+        Object::File(file) => call.memory.file_len(*file),
         _ => 0,
     };
     let base = match whence {
@@ -314,6 +322,41 @@ pub fn msync(call: &mut Call<'_>, [start, bytes, flags, ..]: Arguments) -> Outco
         call.memory.files.flush().map_err(|_| Errno::IO)?;
     }
     Ok(0)
+}
+
+/// A file of the disk does not change its length.
+pub fn ftruncate(call: &mut Call<'_>, [number, len, ..]: Arguments) -> Outcome {
+    let file = call.process.descriptors.get(number)?;
+    match file.object {
+        Object::File(_) if u64::from(file.flags.get()) & O_ACCESS == 0 => Err(Errno::INVAL.into()),
+        Object::File(id) if len == call.memory.file_len(id) => Ok(0),
+        Object::File(id) if id.memory_number().is_some() => {
+            if len > LONGEST {
+                return Err(Errno::FBIG.into());
+            }
+            call.memory.set_file_len(id, len);
+            Ok(0)
+        }
+        Object::File(_) => Err(Errno::PERM.into()),
+        _ => Err(Errno::INVAL.into()),
+    }
+}
+
+/// A file without a name or a disk.
+pub fn memfd_create(call: &mut Call<'_>, [_, flags, ..]: Arguments) -> Outcome {
+    const CLOEXEC: u64 = 1;
+    const ALLOW_SEALING: u64 = 2;
+    const READ_WRITE: u32 = 2;
+    if flags & !(CLOEXEC | ALLOW_SEALING) != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    call.make_room()?;
+    let file = call.memory.new_memory_file(0).map_err(|_| Errno::NOMEM)?;
+    let open = OpenFile::new(Object::File(file), READ_WRITE);
+    call.process.descriptors.add(open, 0, flags & CLOEXEC != 0).map_err(|_| {
+        call.memory.free_memory_file(file);
+        Errno::MFILE.into()
+    })
 }
 
 pub fn getcwd(call: &mut Call<'_>, [to, size, ..]: Arguments) -> Outcome {

@@ -40,27 +40,41 @@ pub fn mmap(call: &mut Call<'_>, [hint, bytes, protection, flags, number, offset
     if bytes == 0 || !offset.is_multiple_of(PAGE) {
         return Err(Errno::INVAL.into());
     }
-    let backing = backing(call, protection, flags, number, offset)?;
     if flags & flag::HUGETLB != 0 {
         // As where no huge pages are set aside.
         return Err(Errno::NOMEM.into());
     }
     let bytes = bytes.checked_next_multiple_of(PAGE).ok_or(Errno::NOMEM)?;
     let start = place(call, hint, bytes, flags)?;
+    let backing = backing(call, (bytes, protection), flags, (number, offset))?;
     let area = Area { start, end: start + bytes, rights: rights(protection), kind: Kind::Mapping, backing };
-    call.memory.map(call.space, area).map_err(Errno::from)?;
+    let mapped = call.memory.map(call.space, area);
+    if flags & flag::FIXED != 0 || mapped.is_err() {
+        call.collect_memory_files();
+    }
+    mapped.map_err(Errno::from)?;
     Ok(start.0)
 }
 
 /// What a mapping is of.
-fn backing(call: &Call<'_>, protection: u64, flags: u64, number: u64, offset: u64) -> Result<Backing, Stop> {
+fn backing(
+    call: &mut Call<'_>,
+    (bytes, protection): (u64, u64),
+    flags: u64,
+    (number, offset): (u64, u64),
+) -> Result<Backing, Stop> {
     let shared = match flags & flag::KIND {
         flag::PRIVATE => false,
         flag::SHARED | flag::SHARED_VALIDATE => true,
         _ => return Err(Errno::INVAL.into()),
     };
     if flags & flag::ANONYMOUS != 0 {
-        return Ok(Backing::Anonymous);
+        if !shared {
+            return Ok(Backing::Anonymous);
+        }
+        call.make_room()?;
+        let file = call.memory.new_memory_file(bytes).map_err(|_| Errno::NOMEM)?;
+        return Ok(Backing::File { file, page: 0, sharing: Sharing::Shared { writable: true } });
     }
     let file = call.process.descriptors.get(number)?;
     let access = file.flags.get() & 3;
@@ -113,6 +127,7 @@ pub fn munmap(call: &mut Call<'_>, [start, bytes, ..]: Arguments) -> Outcome {
         return Err(Errno::INVAL.into());
     }
     call.memory.unmap_range(call.space, &range).map_err(Errno::from)?;
+    call.collect_memory_files();
     Ok(0)
 }
 

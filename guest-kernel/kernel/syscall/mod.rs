@@ -23,7 +23,7 @@ use abi::addr::{Gpa, Gva};
 use crate::console::Consoles;
 use crate::fs::open::BadDescriptor;
 use crate::heap::Heap;
-use crate::process::tasks::Others;
+use crate::process::tasks::{Others, collect_memory_files};
 use crate::process::{Ended, Event, Process, Thread};
 use crate::time::Clock;
 use crate::vm::Memory;
@@ -132,6 +132,13 @@ impl Call<'_> {
         Ok(())
     }
 
+    /// After a mapping or a descriptor is gone: files without a disk that nobody has any more are gone, too.
+    fn collect_memory_files(&mut self) {
+        if !self.memory.memory_files.is_empty() {
+            collect_memory_files(self.memory, self.process, self.space, self.others);
+        }
+    }
+
     /// A wait that ends at `deadline`: true when that is now.
     fn expired(&mut self, deadline: u64) -> bool {
         self.machine.clock.now() >= deadline
@@ -213,6 +220,7 @@ system_calls! {
     72 => descriptor::fcntl,
     74 => file::fsync,
     75 => file::fsync,
+    77 => file::ftruncate,
     79 => file::getcwd,
     80 => file::chdir,
     89 => file::readlink,
@@ -259,6 +267,7 @@ system_calls! {
     293 => pipe::pipe2,
     302 => identity::prlimit64,
     318 => identity::getrandom,
+    319 => file::memfd_create,
     332 => stat::statx,
     334 => identity::rseq,
     435 => process::clone3,

@@ -12,7 +12,7 @@ use crate::fs::open::Object;
 use crate::fs::{FileId, path};
 use crate::process::exec::{self, ARGUMENT_BYTES};
 use crate::process::signal::{Action, number};
-use crate::process::tasks::change_space;
+use crate::process::tasks::{change_space, collect_memory_files};
 use crate::process::{Ended, Event, Process, Thread, name_of};
 use crate::vm::table::USER_END;
 
@@ -267,6 +267,7 @@ pub fn execve(call: &mut Call<'_>, [name, argv, envp, ..]: Arguments) -> Outcome
     process.name = name_of(&path);
     process.descriptors.close_for_exec();
     others.wake_pipes();
+    collect_memory_files(memory, process, space, others);
     for action in process.actions.iter_mut().filter(|action| action.handler != Action::IGNORE) {
         *action = Action::default();
     }

@@ -107,6 +107,12 @@ impl Area {
         matches!(self.backing, Backing::File { sharing: Sharing::Shared { .. }, .. })
     }
 
+    /// Whether it is one of that file.
+    #[must_use]
+    pub fn is_of(&self, file: FileId) -> bool {
+        matches!(self.backing, Backing::File { file: own, .. } if own == file)
+    }
+
     /// Whether the program may ask for the right to write.
     #[must_use]
     pub const fn may_be_written(&self) -> bool {

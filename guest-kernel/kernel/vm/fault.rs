@@ -140,7 +140,7 @@ impl Memory {
     fn copy_in(&mut self, place: &Place, page: Gva, file: FileId, index: u32) -> Result<Source, Invalid> {
         // First, because taking a frame may evict the page to be copied.
         let frame = self.allocate()?;
-        let (from, major) = match self.cached(file, index) {
+        let (from, source) = match self.cached(file, index) {
             Ok(found) => found,
             Err(error) => {
                 self.frames.free(frame);
@@ -152,7 +152,7 @@ impl Memory {
             self.forget(from, place.entry);
         }
         self.settle_copy(place, page, frame);
-        Ok(if major { Source::File } else { Source::Copy })
+        Ok(if source == Source::Resident { Source::Copy } else { source })
     }
 
     /// A write to a page that was shared by a fork: the last one that maps it has it for itself, others get a copy.
@@ -181,7 +181,7 @@ impl Memory {
 
     /// Maps the frame of the page cache itself.
     fn map_file(&mut self, place: &Place, file: FileId, index: u32) -> Result<Source, Invalid> {
-        let (frame, major) = self.cached(file, index)?;
+        let (frame, source) = self.cached(file, index)?;
         if !self.frames.mappings(frame).is_none() {
             self.pinned.push(frame);
             let room = self.room_to_map();
@@ -191,7 +191,7 @@ impl Memory {
         self.add_mapping(frame, place.entry);
         let rights = if place.shared { place.rights } else { place.rights.without_write() };
         place.entry.store(Entry::resident(self.frames.gpa(frame), rights));
-        Ok(if major { Source::File } else { Source::Resident })
+        Ok(source)
     }
 
     /// Makes sure that [`Memory::add_mapping`] works. This may evict a page.
@@ -226,28 +226,42 @@ impl Memory {
         self.frames.set_mappings(frame, mappings);
     }
 
-    /// The frame of the page cache with a page of a file, and whether it had to be read.
+    /// The frame of the page cache with a page of a file, and where the page came from.
     ///
     /// # Errors
     /// The page is past the file's end, the device failed, or there is no frame.
-    pub fn cached(&mut self, file: FileId, index: u32) -> Result<(FrameIndex, bool), Invalid> {
+    pub fn cached(&mut self, file: FileId, index: u32) -> Result<(FrameIndex, Source), Invalid> {
         if let Some(frame) = self.cache.find(&self.frames, file, index) {
-            return Ok((frame, false));
+            return Ok((frame, Source::Resident));
         }
-        if u64::from(index) * PAGE_SIZE as u64 >= self.files.len(file) {
+        if u64::from(index) * PAGE_SIZE as u64 >= self.file_len(file) {
             return Err(Invalid::PastEnd);
         }
         let frame = self.allocate()?;
+        let filled = match file.memory_number() {
+            Some(_) => self.fill_from_memory_file(file, index, frame),
+            None => self.fill_from_disk(file, index, frame),
+        };
+        let source = match filled {
+            Ok(source) => source,
+            Err(error) => {
+                self.frames.free(frame);
+                return Err(error);
+            }
+        };
+        self.cache.insert(&mut self.frames, frame, file, index);
+        self.count_resident(frame);
+        Ok((frame, source))
+    }
+
+    fn fill_from_disk(&mut self, file: FileId, index: u32, frame: FrameIndex) -> Result<Source, Invalid> {
         let segment = (self.frames.gpa(frame), PAGE_SIZE as u32);
         if self.files.read(file, u64::from(index) * PAGE_SIZE as u64, &[segment]).is_err() {
-            self.frames.free(frame);
             log::error!("the file disk failed to read page {index} of {}", self.files.path(file));
             return Err(Invalid::Device);
         }
         self.stats.file_read += 1;
-        self.cache.insert(&mut self.frames, frame, file, index);
-        self.count_resident(frame);
-        Ok((frame, true))
+        Ok(Source::File)
     }
 
     /// An anonymous page is resident from now on.

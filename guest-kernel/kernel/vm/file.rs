@@ -61,16 +61,17 @@ impl Memory {
         let len = self.readable(file, offset, len);
         self.with_file(space, file, offset, (from, len), Rights::READ, |memory, user, cache, part| {
             memory.frames.copy_part(user, cache, part);
-            let Use::Cache { page, .. } = memory.frames.get(cache.0) else { return Err(Invalid::Device) };
-            let gpa = memory.frames.gpa(cache.0);
-            memory.files.write_page(file, page, gpa).map_err(|_| Invalid::Device)?;
-            memory.stats.file_written += 1;
+            memory.mark_dirty(cache.0);
+            // The disk has it at once; a file without one has it now.
+            if file.memory_number().is_none() {
+                memory.write_back(cache.0)?;
+            }
             Ok(())
         })
     }
 
     fn readable(&self, file: FileId, offset: u64, len: usize) -> usize {
-        len.min(usize::try_from(self.files.len(file).saturating_sub(offset)).unwrap_or(usize::MAX))
+        len.min(usize::try_from(self.file_len(file).saturating_sub(offset)).unwrap_or(usize::MAX))
     }
 
     /// Walks a program's range and a file's together, part by part: `each` gets the user's and the cache's frame, each
@@ -138,7 +139,7 @@ impl Memory {
         to: Gva,
         len: usize,
     ) -> Result<usize, Invalid> {
-        if !offset.is_multiple_of(PAGE_SIZE as u64) || len < PAGE_SIZE {
+        if !offset.is_multiple_of(PAGE_SIZE as u64) || len < PAGE_SIZE || file.memory_number().is_some() {
             return Ok(0);
         }
         let first = (offset / PAGE_SIZE as u64) as u32;

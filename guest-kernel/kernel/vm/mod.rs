@@ -6,7 +6,8 @@
 //!   entries map them;
 //! - `swap.rs`: which slots of the swap disk hold pages;
 //! - `reclaim.rs`: which page gives up its frame; `map.rs`: what system calls change; `fork.rs`: copies of address
-//!   spaces, and their end; `writeback.rs`: what shared mappings wrote to files; `user.rs`: how the kernel reads and writes a program's memory.
+//!   spaces, and their end; `writeback.rs`: what shared mappings wrote to files; `memory_file.rs`:
+//!   files that have no disk; `user.rs`: how the kernel reads and writes a program's memory.
 
 pub mod area;
 pub mod cache;
@@ -16,6 +17,7 @@ mod fork;
 pub mod frame;
 mod map;
 pub mod mappings;
+pub mod memory_file;
 pub mod page;
 mod reclaim;
 pub mod space;
@@ -36,6 +38,7 @@ use paging::policy::{AnyPolicy, Policy};
 use self::cache::PageCache;
 use self::frame::{FrameIndex, FrameTable, Use};
 use self::mappings::ReverseMap;
+use self::memory_file::MemoryFiles;
 use self::swap::Swap;
 use crate::fs::FileDisk;
 
@@ -55,6 +58,8 @@ pub struct Memory {
     pub swap: Swap,
     /// The files.
     pub files: FileDisk,
+    /// Those that have no disk.
+    pub memory_files: MemoryFiles,
     /// Who is evicted next. It holds every frame that holds an evictable page, and no other.
     pub policy: AnyPolicy,
     /// The counters that the VMM reads.

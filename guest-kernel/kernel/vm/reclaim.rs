@@ -6,6 +6,7 @@
 //!   anonymous, not dirty, with a slot     dropped: swap has it; the entry keeps the slot
 //!   anonymous, not dirty, no slot         dropped: it is zeros still; the entry becomes untouched
 //!   anonymous, dirty                      written to a fresh slot, together with other dirty victims
+//!   file without a disk                   as if anonymous; its file's table keeps the slot
 //! ```
 //!
 //! The dirty bit says whether a page is as it was when it became resident. Nothing clears it while the page is resident. Of a page
@@ -28,7 +29,7 @@ const RESIDENT_A_CLUSTER_PAGE: u64 = 256;
 /// What became of a victim.
 enum Outcome {
     Freed,
-    /// Anonymous and dirty: has to be written first.
+    /// Anonymous or of a file without a disk, and dirty: has to be written to swap first.
     Dirty,
     /// It has to stay: in use by a device, or refused by one.
     Pinned,
@@ -75,10 +76,13 @@ impl Memory {
         }
         match self.frames.get(victim) {
             Use::Anonymous { slot, mappings } => {
-                if mappings.any(&self.frames, |entry| entry.load().is_dirty()) {
+                if self.is_dirty(victim) {
                     return Outcome::Dirty;
                 }
                 self.unmap(mappings, slot);
+            }
+            Use::Cache { file, .. } if file.memory_number().is_some() && self.is_dirty(victim) => {
+                return Outcome::Dirty;
             }
             Use::Cache { mappings, .. } => {
                 // Written back before it is unmapped: a page that the device refuses stays.
@@ -123,15 +127,12 @@ impl Memory {
         let written = self.swap.write(first, &pages[..victims.len()]).is_ok();
         for (n, &frame) in victims.iter().enumerate() {
             let slot = Swap::nth(first, n);
-            let (true, Use::Anonymous { slot: stale, mappings }) = (written, self.frames.get(frame)) else {
+            if !written {
                 self.swap.slots.free(slot);
                 self.policy.insert(frame.0);
                 continue;
-            };
-            if let Some(stale) = stale {
-                self.swap.slots.free(stale);
             }
-            self.unmap(mappings, Some(slot));
+            self.leave_for(frame, slot);
             self.frames.free(frame);
             self.stats.resident -= 1;
             self.stats.evicted_dirty += 1;
@@ -143,9 +144,27 @@ impl Memory {
         written
     }
 
+    /// A page that was written to a slot leaves its frame.
+    fn leave_for(&mut self, frame: FrameIndex, slot: Slot) {
+        match self.frames.get(frame) {
+            Use::Anonymous { slot: stale, mappings } => {
+                if let Some(stale) = stale {
+                    self.swap.slots.free(stale);
+                }
+                self.unmap(mappings, Some(slot));
+            }
+            Use::Cache { file, page, mappings, .. } => {
+                self.keep_in_slot(file, page, slot);
+                self.unmap(mappings, None);
+                self.cache.remove(&mut self.frames, frame);
+            }
+            other => unreachable!("the policy chose a frame that holds {other:?}"),
+        }
+    }
+
     /// The page is where the entries that mapped it say from now on: in the slot, which each of them owns, or where the area's
     /// recipe says.
-    fn unmap(&mut self, mappings: Mappings, slot: Option<Slot>) {
+    pub(super) fn unmap(&mut self, mappings: Mappings, slot: Option<Slot>) {
         let recipe = slot.map_or(Entry::UNTOUCHED, Entry::swapped);
         let mut owners = 0;
         mappings.for_each(&self.frames, |entry| {

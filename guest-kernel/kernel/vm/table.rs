@@ -125,6 +125,13 @@ impl PageTable {
         Self { root }
     }
 
+    /// A table that translates nothing and has no kernel half: one that no CPU uses. `root` is all zeros.
+    #[must_use]
+    pub fn empty(frames: &mut FrameTable, root: FrameIndex) -> Self {
+        *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 0 };
+        Self { root: frames.gpa(root) }
+    }
+
     /// The kernel's own table, whose user half stays empty.
     #[must_use]
     pub const fn of_kernel(root: Gpa) -> Self {

@@ -13,6 +13,7 @@ use super::cache::PageCache;
 use super::fault::Invalid;
 use super::frame::{FrameIndex, FrameTable, Use};
 use super::mappings::ReverseMap;
+use super::memory_file::MemoryFiles;
 use super::page::{Page, Rights};
 use super::space::AddressSpace;
 use super::swap::Swap;
@@ -41,6 +42,7 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         frames,
         swap: Swap::new((slots > 0).then(|| Block::new(slots + 1))),
         files: FileDisk::empty(),
+        memory_files: MemoryFiles::default(),
         stats,
         pinned: Vec::new(),
         segments: Vec::new(),
@@ -462,4 +464,38 @@ fn what_shared_mappings_write_is_seen_by_all_and_reaches_the_disk_once() {
     memory.write_back_all();
     assert_eq!(memory.stats.file_written, 3, "what is written back is clean");
     memory.destroy(other);
+}
+
+#[test]
+fn shared_memory_is_one_for_parent_and_child_in_ram_and_on_swap_and_all_of_it_comes_back() {
+    let mut memory = memory(24, 64, PolicyKind::Clock);
+    let mut parent = space(&mut memory);
+    let file = memory.new_memory_file(12 * PAGE).unwrap();
+    let backing = Backing::File { file, page: 0, sharing: Sharing::Shared { writable: true } };
+    memory.map(&mut parent, Area { backing, ..area(0, 12, READ_WRITE) }).unwrap();
+    memory.map(&mut parent, area(20, 20, READ_WRITE)).unwrap();
+    let mut child = memory.fork(&parent).unwrap();
+    let at = |page: u64| BASE + page * PAGE;
+    for round in 0..3_u64 {
+        for page in 0..12 {
+            memory.put_user(&mut parent, at(page), &(100 * round + page)).unwrap();
+        }
+        // More than there are frames left: what is shared goes to swap.
+        for page in 20..40 {
+            memory.put_user(&mut child, at(page), &page).unwrap();
+        }
+        for page in 0..12 {
+            assert_eq!(memory.get_user(&mut child, at(page)), Ok(100 * round + page));
+        }
+    }
+    assert!(memory.stats.swapped_out > 24);
+    memory.set_file_len(file, 5 * PAGE + 8);
+    assert_eq!(memory.get_user::<u64>(&mut child, at(5)), Ok(205));
+    assert_eq!(memory.get_user::<u64>(&mut child, at(5) + 8), Ok(0));
+    assert_eq!(memory.get_user::<u64>(&mut child, at(6)), Err(Invalid::PastEnd));
+    memory.destroy(parent);
+    memory.destroy(child);
+    memory.free_memory_file(file);
+    assert_eq!((memory.swap.slots.used(), memory.stats.resident, memory.stats.kernel_frames), (0, 0, 0));
+    assert!(memory.memory_files.is_empty() && memory.frames.free_frames() + memory.reverse.frames() == 24);
 }

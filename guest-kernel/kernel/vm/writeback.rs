@@ -26,13 +26,19 @@ impl Memory {
         }
     }
 
-    /// Makes a page of the cache clean. Returns whether it was dirty.
+    /// Whether a page differs from its copy elsewhere.
+    pub(super) fn is_dirty(&self, frame: FrameIndex) -> bool {
+        let marked = matches!(self.frames.get(frame), Use::Cache { dirty: true, .. });
+        marked || self.frames.mappings(frame).any(&self.frames, |entry| entry.load().is_dirty())
+    }
+
+    /// Makes a page of the cache clean, unless its file has no disk. Returns whether it was dirty.
     ///
     /// # Errors
     /// The device failed; the page is as dirty as before.
     pub(super) fn write_back(&mut self, frame: FrameIndex) -> Result<bool, Invalid> {
-        let Use::Cache { file, page, dirty, mappings, .. } = self.frames.get(frame) else { return Ok(false) };
-        if !dirty && !mappings.any(&self.frames, |entry| entry.load().is_dirty()) {
+        let Use::Cache { file, page, mappings, .. } = self.frames.get(frame) else { return Ok(false) };
+        if file.memory_number().is_some() || !self.is_dirty(frame) {
             return Ok(false);
         }
         if self.files.write_page(file, page, self.frames.gpa(frame)).is_err() {

@@ -1,4 +1,4 @@
-//! Mapped files: private and shared, several mappings, several processes.
+//! Mapped files and shared memory: several mappings, several processes.
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
@@ -24,6 +24,8 @@ pub const CHECKS: &[Check] = &[
     ("part of a mapping is gone when it is unmapped, the rest stays", unmapped),
     ("a mapping without a right dies of the access", rights),
     ("a mapping past the file's end is SIGBUS", past_the_end),
+    ("shared anonymous memory is one for parent and child", shared_anonymous),
+    ("a file of memory alone grows, is mapped, and is cut", memory_file),
     ("what cannot be mapped is refused as the man page says", refused),
 ];
 
@@ -216,6 +218,45 @@ fn past_the_end() {
         assert_eq!(touch(ptr::from_mut(&mut bytes[6 * PAGE]), false), End::Signal(libc::SIGBUS));
         assert_eq!(touch(ptr::from_mut(&mut bytes[6 * PAGE - 1]), true), End::Exit(0));
     }
+}
+
+fn shared_anonymous() {
+    const PAGES: usize = 300;
+    let start = call(0, PAGES * PAGE, READ_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0).unwrap();
+    // SAFETY: as in `map`.
+    let bytes = unsafe { slice::from_raw_parts_mut(start, PAGES * PAGE) };
+    assert!((0..PAGES).all(|page| now(bytes, page * PAGE) == 0));
+    let halves = [0, 1].map(|half| {
+        child(|| {
+            (half..PAGES).step_by(2).for_each(|page| bytes[page * PAGE + 3] = page as u8 ^ 0x5a);
+            0
+        })
+    });
+    halves.into_iter().for_each(|half| assert_eq!(half.wait(), End::Exit(0)));
+    assert!((0..PAGES).all(|page| now(bytes, page * PAGE + 3) == page as u8 ^ 0x5a));
+    // SAFETY: nobody uses it any more.
+    assert_eq!(unsafe { libc::munmap(start.cast(), PAGES * PAGE) }, 0);
+}
+
+fn memory_file() {
+    // SAFETY: a name, no flags; the descriptor is nobody else's.
+    let file: File = unsafe { std::os::fd::FromRawFd::from_raw_fd(libc::memfd_create(c"check".as_ptr(), 0)) };
+    file.write_all_at(b"in memory", PAGE as u64).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), PAGE as u64 + 9);
+    file.set_len(4 * PAGE as u64).unwrap();
+    let bytes = map(&file, 4, READ_WRITE, libc::MAP_SHARED);
+    assert_eq!((&bytes[PAGE..PAGE + 9], now(bytes, 0), now(bytes, PAGE + 9)), (&b"in memory"[..], 0, 0));
+    let other = child(|| {
+        bytes[3 * PAGE] = 7;
+        0
+    });
+    assert_eq!(other.wait(), End::Exit(0));
+    assert_eq!(in_file(&file, 3 * PAGE), 7);
+    file.set_len(PAGE as u64 + 2).unwrap();
+    assert_eq!(touch(ptr::from_mut(&mut bytes[2 * PAGE]), false), End::Signal(libc::SIGBUS));
+    assert_eq!((now(bytes, PAGE + 1), now(bytes, PAGE + 2)), (b'n', 0));
+    file.set_len(4 * PAGE as u64).unwrap();
+    assert_eq!((now(bytes, PAGE + 2), now(bytes, 3 * PAGE)), (0, 0), "what was cut does not come back");
 }
 
 fn refused() {

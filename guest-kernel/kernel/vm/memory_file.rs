@@ -1,0 +1,215 @@
+//! Files that have no disk: shared anonymous memory, and what memfd_create makes. Their pages are in the page cache like any file's; one that
+//! is evicted goes to swap.
+//!
+//! Where an evicted page is, a table says that is built like a process's page table, by offset instead of address. Its entries are never
+//! present: 0 is a page of zeros, anything else a swap slot. While a page is in the cache its entry keeps the slot that it
+//! was read from, as long as the two are the same. Tables are made when a page comes into the cache, so that eviction needs no frame.
+//!
+//! Nobody counts who uses such a file. When it may have lost its last user, the address spaces and descriptors are asked
+//! (process/tasks.rs), and [`Memory::free_memory_file`] takes it away.
+
+use alloc::vec::Vec;
+
+use abi::addr::{Gva, PAGE_SHIFT, PAGE_SIZE};
+use abi::stats::Source;
+use paging::policy::Policy;
+
+use super::fault::Invalid;
+use super::frame::{FrameIndex, Use};
+use super::page::{Entry, Page};
+use super::swap::Slot;
+use super::table::{EntryRef, PageTable, USER_HALF_END};
+use super::{Memory, OutOfMemory};
+use crate::fs::FileId;
+
+/// Most such files at once.
+const MOST: usize = 4096;
+/// A file is not longer: its pages have 32-bit numbers.
+pub const LONGEST: u64 = (u32::MAX as u64) << PAGE_SHIFT;
+
+/// A file without a disk.
+pub struct MemoryFile {
+    table: PageTable,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// All of them, by their numbers.
+#[derive(Default)]
+pub struct MemoryFiles(Vec<Option<MemoryFile>>);
+
+impl MemoryFiles {
+    /// Their numbers.
+    pub fn ids(&self) -> impl Iterator<Item = FileId> {
+        let used = |(number, file): (usize, &Option<MemoryFile>)| file.is_some().then_some(number);
+        self.0.iter().enumerate().filter_map(used).map(|number| FileId::memory(number as u16))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    fn get(&self, file: FileId) -> Option<&MemoryFile> {
+        self.0.get(file.memory_number()?).and_then(Option::as_ref)
+    }
+
+    fn get_mut(&mut self, file: FileId) -> Option<&mut MemoryFile> {
+        self.0.get_mut(file.memory_number()?).and_then(Option::as_mut)
+    }
+
+    /// Where the table of a file says where a page is; it was made when the page came into the cache.
+    fn entry(&self, file: FileId, page: u32) -> Option<EntryRef> {
+        self.get(file).and_then(|file| file.table.find(offset(page)).ok())
+    }
+}
+
+/// A page's place in a file's table.
+fn offset(page: u32) -> Gva {
+    Gva(u64::from(page) << PAGE_SHIFT)
+}
+
+impl Memory {
+    /// A new file of zeros.
+    ///
+    /// # Errors
+    /// There is no frame for its table, or there are too many files.
+    pub fn new_memory_file(&mut self, len: u64) -> Result<FileId, OutOfMemory> {
+        let files = &mut self.memory_files.0;
+        let number = files.iter().position(Option::is_none).unwrap_or(files.len());
+        if number == MOST || files.try_reserve(1).is_err() {
+            return Err(OutOfMemory);
+        }
+        let root = self.allocate_zeroed()?;
+        self.stats.kernel_frames += 1;
+        let file = Some(MemoryFile { table: PageTable::empty(&mut self.frames, root), len });
+        let files = &mut self.memory_files.0;
+        if number == files.len() {
+            files.push(file);
+        } else {
+            files[number] = file;
+        }
+        Ok(FileId::memory(number as u16))
+    }
+
+    /// A file's length in bytes.
+    #[must_use]
+    pub fn file_len(&self, file: FileId) -> u64 {
+        match self.memory_files.get(file) {
+            Some(memory) => memory.len,
+            None => self.files.len(file),
+        }
+    }
+
+    /// Sets the length of a file without a disk. What lies past the end is gone: pages that are mapped there, too.
+    pub fn set_file_len(&mut self, file: FileId, len: u64) {
+        let Some(memory) = self.memory_files.get_mut(file) else { return };
+        let before = core::mem::replace(&mut memory.len, len);
+        if len < before {
+            let keep = len.div_ceil(PAGE_SIZE as u64) as u32;
+            self.drop_pages(file, keep);
+            if !len.is_multiple_of(PAGE_SIZE as u64)
+                && let Ok((frame, _)) = self.cached(file, keep - 1)
+            {
+                let rest = (len % PAGE_SIZE as u64) as usize;
+                self.frames.fill_zero(frame, rest, PAGE_SIZE - rest);
+                self.mark_dirty(frame);
+            }
+        }
+    }
+
+    /// A page of the cache differs from its copy elsewhere.
+    pub(super) fn mark_dirty(&mut self, frame: FrameIndex) {
+        if let Use::Cache { dirty, .. } = self.frames.get_mut(frame) {
+            *dirty = true;
+        }
+    }
+
+    /// Fills a frame with a page of a file without a disk.
+    ///
+    /// # Errors
+    /// The swap disk failed, or there is no frame for a table. The frame is the caller's to free.
+    pub(super) fn fill_from_memory_file(
+        &mut self,
+        file: FileId,
+        page: u32,
+        frame: FrameIndex,
+    ) -> Result<Source, Invalid> {
+        let reference = self.memory_file_entry(file, page)?;
+        match reference.load().page() {
+            Page::Swapped(slot) => {
+                self.swap.read(slot, self.frames.gpa(frame)).map_err(|_| Invalid::Device)?;
+                self.stats.swapped_in += 1;
+                Ok(Source::Swap)
+            }
+            _ => {
+                self.frames.zero(frame);
+                Ok(Source::Zero)
+            }
+        }
+    }
+
+    /// The entry of a page, with the tables that lead to it.
+    fn memory_file_entry(&mut self, file: FileId, page: u32) -> Result<EntryRef, Invalid> {
+        loop {
+            let found = self.memory_files.get(file).ok_or(Invalid::PastEnd)?.table.find(offset(page));
+            let missing = match found {
+                Ok(entry) => return Ok(entry),
+                Err(missing) => missing,
+            };
+            let frame = self.allocate_zeroed()?;
+            let Some(file) = self.memory_files.get_mut(file) else { return Err(Invalid::PastEnd) };
+            file.table.add(&mut self.frames, missing, frame);
+            self.stats.kernel_frames += 1;
+        }
+    }
+
+    /// A page of a file without a disk is in a slot from now on.
+    pub(super) fn keep_in_slot(&mut self, file: FileId, page: u32, slot: Slot) {
+        let Some(reference) = self.memory_files.entry(file, page) else {
+            unreachable!("a page of the cache whose file has no table for it")
+        };
+        if let Page::Swapped(stale) = reference.load().page() {
+            self.swap.slots.free(stale);
+        }
+        reference.store(Entry::swapped(slot));
+    }
+
+    /// Takes a file away that nobody maps or has open.
+    pub fn free_memory_file(&mut self, file: FileId) {
+        self.drop_pages(file, 0);
+        let Some(number) = file.memory_number() else { return };
+        let Some(memory) = self.memory_files.0.get_mut(number).and_then(Option::take) else { return };
+        let before = self.frames.free_frames();
+        let all = Gva(0)..USER_HALF_END;
+        memory.table.prune(&mut self.frames, &all, &all);
+        memory.table.free(&mut self.frames);
+        let tables = u64::from(self.frames.free_frames() - before);
+        self.stats.kernel_frames = self.stats.kernel_frames.saturating_sub(tables);
+    }
+
+    /// Drops the pages of a file from one on, wherever they are.
+    fn drop_pages(&mut self, file: FileId, from: u32) {
+        for frame in (0..self.frames.len()).map(FrameIndex) {
+            if let Use::Cache { file: held, page, mappings, .. } = self.frames.get(frame)
+                && held == file
+                && page >= from
+            {
+                self.unmap(mappings, None);
+                self.cache.remove(&mut self.frames, frame);
+                self.policy.remove(frame.0);
+                self.frames.free(frame);
+                self.stats.resident -= 1;
+            }
+        }
+        let Some(memory) = self.memory_files.get(file) else { return };
+        let slots = &mut self.swap.slots;
+        memory.table.for_each(offset(from)..offset(u32::MAX), |_, reference| {
+            if let Page::Swapped(slot) = reference.load().page() {
+                slots.free(slot);
+            }
+            reference.store(Entry::UNTOUCHED);
+        });
+    }
+}
