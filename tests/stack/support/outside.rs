@@ -1,12 +1,23 @@
 //! Looking at a process from outside.
 
 use std::fs;
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Kilobytes of the largest memory area of a process that a userfaultfd watches (`um` in its VmFlags): its size and
 /// how much of it is resident. In a run with a host budget that is guest RAM, and what lies next to it on its way
-/// to or from the store. `None` while there is none.
+/// to or from the store. `None` while there is none. The process stands still for the time: a page that moved while the
+/// kernel counts would be counted twice.
 pub fn guest_ram(pid: u32) -> Option<(u64, u64)> {
-    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).ok()?;
+    let process = Pid::from_raw(pid.cast_signed())?;
+    kill_process(process, Signal::STOP).ok()?;
+    while stands_still(pid) == Some(false) {
+        thread::yield_now();
+    }
+    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps"));
+    let _ = kill_process(process, Signal::CONT);
+    let smaps = smaps.ok()?;
     let mut largest = None;
     let (mut size, mut resident) = (0, 0);
     for line in smaps.lines() {
@@ -19,6 +30,18 @@ pub fn guest_ram(pid: u32) -> Option<(u64, u64)> {
         }
     }
     largest
+}
+
+/// Whether the host pager's threads, which alone move pages, are stopped; `None` when the process is gone. A vCPU that
+/// waits for one of them may keep running in the kernel.
+fn stands_still(pid: u32) -> Option<bool> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let still = |thread: fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which is in brackets (proc_pid_stat(5)).
+        !stat.contains(" (host-") || stat.contains(") T ")
+    };
+    Some(threads.flatten().all(still))
 }
 
 fn kilobytes(line: &str, name: &str) -> Option<u64> {
