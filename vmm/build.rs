@@ -19,7 +19,6 @@ const KERNEL_FLAGS: &[&str] = &[
     "-Ccode-model=kernel",
     "-Cpanic=abort",
     "-Cno-redzone=yes",
-    "-Cforce-frame-pointers=yes",
     "-Ctarget-feature=-mmx,-sse,-sse2,+soft-float",
     "-Clinker=rust-lld",
     "-Clinker-flavor=ld.lld",

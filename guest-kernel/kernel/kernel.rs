@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use abi::addr::{Gpa, Gva};
+use abi::addr::Gva;
 use abi::port::{EXIT, Exit};
 use abi::stats::Source;
 
@@ -13,11 +13,10 @@ use crate::arch::apic;
 use crate::arch::cpu::{self, msr};
 use crate::arch::trap::{self, Registers};
 use crate::process::signal::{Action, Info, Set, number, push_frame};
-use crate::process::tasks::{ProcessSlot, Tasks, Turn, change_space, collect_memory_files};
+use crate::process::tasks::{ProcessSlot, Tasks, Turn};
 use crate::process::{Ended, Event, FIRST, Interrupted, Pause, State};
-use crate::syscall::{Call, Errno, Machine, Stop, dispatch};
+use crate::syscall::{Errno, Stop, System, dispatch};
 use crate::time::SECOND;
-use crate::vm::Memory;
 use crate::vm::fault::Invalid;
 use crate::vm::page::Rights;
 use crate::vm::space::AddressSpace;
@@ -28,18 +27,10 @@ const SLICE: u64 = SECOND / 100;
 
 /// Everything.
 pub struct Kernel {
-    /// Frames, swap, files, counters.
-    pub memory: Memory,
-    /// Processes and threads.
-    pub tasks: Tasks,
-    /// Clock and consoles.
-    pub machine: Machine,
-    /// The table that maps the kernel alone.
-    pub root: Gpa,
+    /// What system calls and other traps work on.
+    pub system: System,
     /// The timer's cycles a nanosecond, as a fraction of 2^20.
     pub timer_scale: u64,
-    /// The time-stamp counter when the running thread got the CPU.
-    pub since: u64,
 }
 
 static KERNEL: AtomicPtr<Kernel> = AtomicPtr::new(core::ptr::null_mut());
@@ -52,34 +43,38 @@ impl Kernel {
         kernel.resume();
         kernel.start_timer(SLICE);
         KERNEL.store(kernel, Ordering::Relaxed);
-        kernel.since = cpu::rdtsc();
-        kernel.memory.stats.boot = kernel.since - entered;
+        kernel.system.since = cpu::rdtsc();
+        kernel.system.memory.stats.boot = kernel.system.since - entered;
         trap::enter_user()
     }
 
     /// Makes the current thread the one that the trap entry saves and restores.
     fn resume(&mut self) {
-        let registers = &raw mut self.tasks.thread.registers;
+        let registers = &raw mut self.system.tasks.thread.registers;
         // SAFETY: a thread is boxed and lives as long as it is current; `trap_from_user` is not running when the
         // entry code uses its registers.
         unsafe { trap::set_current(registers) };
     }
 
     fn registers(&mut self) -> &mut Registers {
-        &mut self.tasks.thread.registers
+        &mut self.system.tasks.thread.registers
     }
 
     #[inline]
     fn trap(&mut self) {
         match self.registers().vector {
-            trap::SYSTEM_CALL => self.system_call(),
             trap::PAGE_FAULT => self.page_fault(),
             trap::TIMER => self.tick(),
             trap::SPURIOUS => {}
             trap::FIRST_DEVICE.. => self.device(),
             exception => self.exception(exception),
         }
-        if self.tasks.thread.state != State::Ready || self.signals() != Set::EMPTY {
+    }
+
+    /// Before the return to user mode.
+    #[inline]
+    fn leave(&mut self) {
+        if self.system.tasks.thread.state != State::Ready || self.signals() != Set::EMPTY {
             self.settle();
         }
     }
@@ -87,21 +82,21 @@ impl Kernel {
     /// Signals that the running thread is to take before it goes on.
     #[inline]
     fn signals(&self) -> Set {
-        let thread = &self.tasks.thread;
-        Set(thread.pending.0 | self.tasks.process.pending.set.0).without(thread.blocked)
+        let thread = &self.system.tasks.thread;
+        Set(thread.pending.0 | self.system.tasks.process.pending.set.0).without(thread.blocked)
     }
 
     /// Until a thread can return to user mode: signals are delivered, waits are tried again, others get their turn.
     #[cold]
     fn settle(&mut self) {
         loop {
-            match self.tasks.thread.state {
+            match self.system.tasks.thread.state {
                 State::Ready => match self.signals().first() {
                     Some(signal) => self.deliver(signal),
                     None => return,
                 },
                 State::Again => {
-                    self.tasks.thread.state = State::Ready;
+                    self.system.tasks.thread.state = State::Ready;
                     self.system_call();
                 }
                 State::Waiting(..) => self.give_way(Turn::Over),
@@ -138,18 +133,18 @@ impl Kernel {
             WRITE => Rights::WRITE,
             _ => Rights::EXECUTE,
         };
-        match self.memory.fault(&mut self.tasks.space, address, access) {
+        match self.system.memory.fault(&mut self.system.tasks.space, address, access) {
             Ok(source) => self.count_fault(source, cpu::rdtsc() - start),
             Err(invalid) => self.refuse(address, access, invalid),
         }
     }
 
     fn count_fault(&mut self, source: Source, cycles: u64) {
-        let usage = &mut self.tasks.process.usage;
+        let usage = &mut self.system.tasks.process.usage;
         let (count, latency) = if source.is_major() {
-            (&mut usage.major_faults, &mut self.memory.stats.major)
+            (&mut usage.major_faults, &mut self.system.memory.stats.major)
         } else {
-            (&mut usage.minor_faults, &mut self.memory.stats.minor)
+            (&mut usage.minor_faults, &mut self.system.memory.stats.minor)
         };
         *count += 1;
         latency.record(cycles);
@@ -171,7 +166,7 @@ impl Kernel {
 
     /// A signal that the running thread cannot put off: where it does not handle it, or blocks it, it is killed.
     fn force(&mut self, signal: u8, info: Info, why: impl FnOnce() -> String) {
-        let (process, thread) = (&mut *self.tasks.process, &mut *self.tasks.thread);
+        let (process, thread) = (&mut *self.system.tasks.process, &mut *self.system.tasks.thread);
         let action = &mut process.actions[usize::from(signal) - 1];
         if thread.blocked.has(signal) || action.handler <= Action::IGNORE {
             *action = Action::default();
@@ -187,30 +182,35 @@ impl Kernel {
     }
 
     /// Kills the process that has most in memory and on swap; of equals the youngest.
+    #[cold]
     fn out_of_memory(&mut self) {
-        self.memory.exhausted = false;
-        let mut largest =
-            (self.tasks.process.slot, self.tasks.process.id, self.memory.size(&self.tasks.space));
-        let others = &mut self.tasks.others;
+        self.system.memory.exhausted = false;
+        let mut largest = (
+            self.system.tasks.process.slot,
+            self.system.tasks.process.id,
+            self.system.memory.size(&self.system.tasks.space),
+        );
+        let others = &mut self.system.tasks.others;
         let mut candidates = Vec::new();
         for process in others.processes().filter(|process| process.ended.is_none()) {
             candidates.extend(process.space.map(|space| (process.slot, process.id, space)));
         }
         for (slot, id, space) in candidates {
-            let size = others.space(space).map_or(0, |space| self.memory.size(space));
+            let size = others.space(space).map_or(0, |space| self.system.memory.size(space));
             if (size, id) > (largest.2, largest.1) {
                 largest = (slot, id, size);
             }
         }
         let (slot, id, size) = largest;
-        let resident = self.memory.stats.resident;
-        let (used, slots) = (self.memory.swap.slots.used(), self.memory.swap.slots.count().saturating_sub(1));
+        let resident = self.system.memory.stats.resident;
+        let (used, slots) =
+            (self.system.memory.swap.slots.used(), self.system.memory.swap.slots.count().saturating_sub(1));
         log::error!(
             "out of memory: {used} of {slots} swap slots are in use and none of {resident} resident pages can be dropped; \
              process {id}, which has {size} pages, is killed. Give more --ram or --swap"
         );
-        if slot == self.tasks.process.slot {
-            self.tasks.send(slot, number::KILL, Info::default());
+        if slot == self.system.tasks.process.slot {
+            self.system.tasks.send(slot, number::KILL, Info::default());
         } else {
             // Its memory is needed now, not at its next turn.
             self.end_other(slot, Ended::Signal(number::KILL));
@@ -218,47 +218,50 @@ impl Kernel {
     }
 
     /// Calls the handler that RAX names. A call that has to wait leaves the registers as they are, and is called again.
-    #[inline]
+    #[inline(always)]
     fn system_call(&mut self) {
-        let Self { memory, tasks, machine, root, since, .. } = self;
-        let Tasks { thread, process, space, others } = tasks;
-        let Registers { rax, rdi, rsi, rdx, r10, r8, r9, .. } = thread.registers;
-        let mut call = Call { memory, space, process, thread, others, machine, root: *root, since: *since };
-        let result = match dispatch(&mut call, rax, [rdi, rsi, rdx, r10, r8, r9]) {
+        let result = match dispatch(&mut self.system) {
             Ok(value) => value,
-            Err(Stop::Error(errno)) => errno.result(),
-            Err(Stop::Wait(event, until)) => return self.park(event, until),
-            Err(Stop::Exit(exit)) => return self.end(exit),
-            Err(Stop::Yield) => {
-                call.thread.registers.rax = 0;
-                self.switch(Turn::Over);
-                return;
-            }
-            Err(Stop::EndThread(status)) => return self.end_thread(status),
-            // The registers are what they are to be.
-            Err(Stop::Resume) => {
-                call.thread.pause = None;
-                return;
-            }
+            Err(stop) => match self.stop(stop) {
+                Some(errno) => errno.result(),
+                None => return,
+            },
         };
-        let thread = call.thread;
-        thread.registers.rax = result;
-        if thread.pause.is_some() {
-            thread.pause = None;
-        }
+        let System { tasks, memory, .. } = &mut self.system;
+        tasks.thread.registers.rax = result;
+        tasks.thread.pause = None;
         memory.stats.system_calls += 1;
         if memory.exhausted {
             self.out_of_memory();
         }
     }
 
+    /// What a system call does instead of returning a value; or its error.
+    #[inline(never)]
+    fn stop(&mut self, stop: Stop) -> Option<Errno> {
+        let thread = &mut self.system.tasks.thread;
+        match stop {
+            Stop::Error(errno) => return Some(errno),
+            Stop::Wait(event, until) => self.park(event, until),
+            Stop::Exit(exit) => self.end(exit),
+            Stop::EndThread(status) => self.end_thread(status),
+            // The registers are what they are to be.
+            Stop::Resume => thread.pause = None,
+            Stop::Yield => {
+                thread.registers.rax = 0;
+                self.switch(Turn::Over);
+            }
+        }
+        None
+    }
+
     /// The system call waits, unless a signal is there that interrupts it.
     fn park(&mut self, event: Event, until: Option<u64>) {
         if self.signals() == Set::EMPTY {
-            self.tasks.thread.state = State::Waiting(event, until);
+            self.system.tasks.thread.state = State::Waiting(event, until);
             return;
         }
-        let thread = &mut self.tasks.thread;
+        let thread = &mut self.system.tasks.thread;
         match thread.pause.take() {
             // A child that borrows the address space gives it back, whatever signals come.
             pause @ Some(_) if event == Event::Vfork => {
@@ -276,7 +279,7 @@ impl Kernel {
 
     /// A signal's action.
     fn deliver(&mut self, signal: u8) {
-        let Tasks { thread, process, space, .. } = &mut self.tasks;
+        let Tasks { thread, process, space, .. } = &mut self.system.tasks;
         let info = process.pending.take(signal);
         thread.pending = thread.pending.without(Set::of(signal));
         let action = process.actions[usize::from(signal) - 1];
@@ -301,7 +304,7 @@ impl Kernel {
         let blocked = thread.blocked_before.take().unwrap_or(thread.blocked);
         let own = if action.flags & Action::NO_DEFER != 0 { Set::EMPTY } else { Set::of(signal) };
         let during = thread.blocked.and(Set(action.mask)).and(own).without(Set::NEVER);
-        match push_frame(&mut self.memory, space, thread, (signal, info), &action, blocked) {
+        match push_frame(&mut self.system.memory, space, thread, (signal, info), &action, blocked) {
             Ok(()) => thread.blocked = during,
             Err(_) => {
                 log::info!("process {} has no stack to handle signal {signal} on", process.id);
@@ -325,63 +328,63 @@ impl Kernel {
     /// A device has something new.
     fn device(&mut self) {
         apic::end_of_interrupt();
-        self.tasks.others.wake(Event::Input);
+        self.system.tasks.others.wake(Event::Input);
     }
 
     /// The end of a time slice.
     fn tick(&mut self) {
         apic::end_of_interrupt();
-        self.memory.stats.ticks += 1;
-        self.memory.publish();
+        self.system.memory.stats.ticks += 1;
+        self.system.memory.publish();
         self.start_timer(SLICE);
-        self.tasks.expire(self.machine.clock.now());
+        self.system.tasks.expire(self.system.machine.clock.now());
         self.switch(Turn::Over);
     }
 
     /// The running thread cannot go on: another one does, or none until an interrupt.
     fn give_way(&mut self, turn: Turn) {
         loop {
-            let next = self.tasks.expire(self.machine.clock.now());
-            if turn == Turn::Over && self.tasks.thread.state == State::Again || self.switch(turn) {
+            let next = self.system.tasks.expire(self.system.machine.clock.now());
+            if turn == Turn::Over && self.system.tasks.thread.state == State::Again || self.switch(turn) {
                 return;
             }
-            let left = next.saturating_sub(self.machine.clock.now());
-            self.memory.publish();
+            let left = next.saturating_sub(self.system.machine.clock.now());
+            self.system.memory.publish();
             self.start_timer(left.clamp(1000, SLICE));
             cpu::wait_for_interrupt();
             self.start_timer(SLICE);
-            self.tasks.others.wake(Event::Input);
-            if let State::Waiting(Event::Input | Event::Any, _) = self.tasks.thread.state {
-                self.tasks.thread.state = State::Again;
+            self.system.tasks.others.wake(Event::Input);
+            if let State::Waiting(Event::Input | Event::Any, _) = self.system.tasks.thread.state {
+                self.system.tasks.thread.state = State::Again;
             }
         }
     }
 
     /// Gives the CPU to the next thread that can go on, if there is one.
     fn switch(&mut self, turn: Turn) -> bool {
-        if !self.tasks.others.can_go_on() {
+        if !self.system.tasks.others.can_go_on() {
             return false;
         }
         let now = cpu::rdtsc();
-        self.tasks.process.usage.cycles += now - core::mem::replace(&mut self.since, now);
+        self.system.tasks.process.usage.cycles += now - core::mem::replace(&mut self.system.since, now);
         if turn == Turn::Over {
-            self.tasks.thread.vector.save();
+            self.system.tasks.thread.vector.save();
         }
-        let before = self.tasks.space.table.root();
-        self.tasks.advance(turn);
-        let after = self.tasks.space.table.root();
+        let before = self.system.tasks.space.table.root();
+        self.system.tasks.advance(turn);
+        let after = self.system.tasks.space.table.root();
         if after != before {
             // SAFETY: every address space's table has the kernel's half.
             unsafe { cpu::set_cr3(after) };
         }
-        let thread = &self.tasks.thread;
+        let thread = &self.system.tasks.thread;
         thread.vector.restore();
         // SAFETY: the bases are canonical: whoever sets them checks that. The kernel uses neither segment.
         unsafe {
             cpu::wrmsr(msr::FS_BASE, thread.fs_base);
             cpu::wrmsr(msr::GS_BASE, thread.gs_base);
         }
-        self.memory.stats.switches += 1;
+        self.system.memory.stats.switches += 1;
         self.resume();
         true
     }
@@ -392,34 +395,30 @@ impl Kernel {
 
     /// Ends the running process; with the first one, the machine.
     fn end(&mut self, how: Ended) {
-        if self.tasks.process.id == FIRST {
-            self.memory.write_back_all();
-            self.memory.publish();
+        if self.system.tasks.process.id == FIRST {
+            self.system.memory.write_back_all();
+            self.system.memory.publish();
             power_off(match how {
                 Ended::Exit(status) => Exit::Status(status),
                 Ended::Signal(signal) => Exit::Signal(signal),
             });
         }
-        let Tasks { process, space, others, .. } = &mut self.tasks;
-        change_space(&mut self.memory, process, space, others, AddressSpace::without_pages(self.root));
-        let slot = self.tasks.process.slot;
-        self.tasks.end_process(slot, how);
-        if !self.memory.memory_files.is_empty() {
-            let Tasks { process, space, others, .. } = &mut self.tasks;
-            collect_memory_files(&mut self.memory, process, space, others);
-        }
+        let System { memory, tasks, root, .. } = &mut self.system;
+        tasks.change_space(memory, AddressSpace::without_pages(*root));
+        tasks.end_process(tasks.process.slot, how);
+        self.system.collect_memory_files();
         self.give_way(Turn::Last);
     }
 
     /// Ends the running thread, and with the last one its process.
     fn end_thread(&mut self, status: u8) {
-        if self.tasks.process.threads == 1 {
+        if self.system.tasks.process.threads == 1 {
             return self.end(Ended::Exit(status));
         }
-        self.tasks.process.threads -= 1;
-        let Tasks { thread, process, space, others } = &mut self.tasks;
+        self.system.tasks.process.threads -= 1;
+        let Tasks { thread, process, space, others } = &mut self.system.tasks;
         let word = thread.clear_at_end;
-        if word != 0 && self.memory.put_user(space, Gva(word), &0u32).is_ok() {
+        if word != 0 && self.system.memory.put_user(space, Gva(word), &0u32).is_ok() {
             others.wake_futex(process.slot, word, 1);
         }
         self.give_way(Turn::Last);
@@ -427,10 +426,10 @@ impl Kernel {
 
     /// Ends a process that does not run.
     fn end_other(&mut self, slot: ProcessSlot, how: Ended) {
-        if let Some(space) = self.tasks.give_up_space(slot) {
-            self.memory.destroy(space);
+        if let Some(space) = self.system.tasks.give_up_space(slot) {
+            self.system.memory.destroy(space);
         }
-        self.tasks.end_process(slot, how);
+        self.system.tasks.end_process(slot, how);
     }
 }
 
@@ -442,10 +441,22 @@ pub fn power_off(exit: Exit) -> ! {
     }
 }
 
-/// Where the trap entry goes.
+fn kernel() -> &'static mut Kernel {
+    // SAFETY: set once, before the first trap. One CPU and interrupts off: each of the two callers has the only reference, and
+    // it ends before the entry code touches the current thread's registers again.
+    unsafe { &mut *KERNEL.load(Ordering::Relaxed) }
+}
+
+/// Where the entry of `syscall` goes.
+pub extern "C" fn system_call_from_user() {
+    let kernel = kernel();
+    kernel.system_call();
+    kernel.leave();
+}
+
+/// Where the entry of all other traps goes.
 pub extern "C" fn trap_from_user() {
-    // SAFETY: set once, before the first trap. One CPU and interrupts off: this is the only reference, and it ends
-    // before the entry code touches the current thread's registers again.
-    let kernel = unsafe { &mut *KERNEL.load(Ordering::Relaxed) };
+    let kernel = kernel();
     kernel.trap();
+    kernel.leave();
 }

@@ -19,12 +19,12 @@ use crate::drivers::mmio::Mmio;
 use crate::drivers::{console, serial};
 use crate::fs::FileDisk;
 use crate::heap::Heap;
-use crate::kernel::{Kernel, power_off, trap_from_user};
+use crate::kernel::{Kernel, power_off, system_call_from_user, trap_from_user};
 use crate::process::exec::{self, Arguments, Loaded};
 use crate::process::tasks::{ProcessSlot, Tasks};
 use crate::process::{self, Process, Thread};
 use crate::random::Random;
-use crate::syscall::{Errno, Machine};
+use crate::syscall::{Errno, Machine, System};
 use crate::time::Clock;
 use crate::vm::Memory;
 use crate::vm::cache::PageCache;
@@ -51,7 +51,7 @@ pub unsafe fn start(info: Gpa, heap: &'static Heap) -> ! {
     gdt::init();
     control::init(&features);
     vector::init(&features);
-    trap::init(trap_from_user);
+    trap::init(trap_from_user, system_call_from_user);
     serial::init(level(info));
 
     let mut fresh = Fresh(kernel_map::image_end());
@@ -174,7 +174,7 @@ fn program(
     let directory = crate::fs::path::resolve(b"/", section(info.directory));
     let process = |slot| Process::first(slot, file, path, directory);
     let thread = Thread::new(process::FIRST, ProcessSlot(0), entry, stack);
-    Ok(Box::new(Kernel {
+    let system = System {
         memory,
         tasks: Tasks::new(process, space, thread),
         machine: Machine {
@@ -187,9 +187,9 @@ fn program(
             heap,
         },
         root,
-        timer_scale: (info.apic_khz << 20) / 1_000_000,
         since: 0,
-    }))
+    };
+    Ok(Box::new(Kernel { system, timer_scale: (info.apic_khz << 20) / 1_000_000 }))
 }
 
 fn consoles(info: &BootInfo) -> Consoles {

@@ -48,6 +48,15 @@ pub struct Registers {
     pub ss: u64,
 }
 
+impl Registers {
+    /// A system call's six arguments.
+    #[must_use]
+    #[inline]
+    pub fn arguments(&self) -> [u64; 6] {
+        [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
+    }
+}
+
 /// [`Registers::vector`] of a `syscall` that arrived in ring 0.
 pub const SYSTEM_CALL: u64 = 0x100;
 /// Vector of the page fault.
@@ -76,6 +85,7 @@ struct Entry {
     /// End of the running thread's registers.
     frame_end: u64,
     handler: u64,
+    system_call: u64,
     kernel_trap: u64,
     interrupt: u64,
 }
@@ -85,8 +95,14 @@ pub struct Cell<T>(UnsafeCell<T>);
 // SAFETY: one CPU; written at boot and by the kernel with interrupts off, read by the entry code only.
 unsafe impl<T> Sync for Cell<T> {}
 
-static ENTRY: Cell<Entry> =
-    Cell(UnsafeCell::new(Entry { user_rsp: 0, frame_end: 0, handler: 0, kernel_trap: 0, interrupt: 0 }));
+static ENTRY: Cell<Entry> = Cell(UnsafeCell::new(Entry {
+    user_rsp: 0,
+    frame_end: 0,
+    handler: 0,
+    system_call: 0,
+    kernel_trap: 0,
+    interrupt: 0,
+}));
 
 /// Memory for a stack.
 #[repr(C, align(4096))]
@@ -128,9 +144,9 @@ pub fn system_call_address() -> u64 {
     system_call_entry as *const () as u64
 }
 
-/// Sets the gates and the system-call entry. `handler` is called, interrupts off, for each trap from user mode, the
-/// user's registers being in what [`set_current`] named last.
-pub fn init(handler: extern "C" fn()) {
+/// Sets the gates and the system-call entry. Interrupts off, `system_call` is called for each `syscall`, `handler` for
+/// each other trap from user mode, the user's registers being in what [`set_current`] named last.
+pub fn init(handler: extern "C" fn(), system_call: extern "C" fn()) {
     /// A present interrupt gate; its low bits choose the stack of the task state, 0 for none.
     const INTERRUPT_GATE: u64 = 0x8e00 << 32;
     const DOUBLE_FAULT: usize = 8;
@@ -141,6 +157,7 @@ pub fn init(handler: extern "C" fn()) {
     unsafe {
         let entry = ENTRY.0.get();
         (*entry).handler = handler as *const () as u64;
+        (*entry).system_call = system_call as *const () as u64;
         (*entry).kernel_trap = trap_in_kernel as *const () as u64;
         (*entry).interrupt = interrupt_in_kernel as *const () as u64;
         let stubs = trap_stubs as *const () as u64;
@@ -217,6 +234,12 @@ extern "C" fn trap_in_kernel(trap: &KernelTrap) -> ! {
 }
 
 global_asm!(
+    // The rest of a thread's registers, and then the kernel's stack.
+    ".macro save_and_leave_frame",
+    "push rdi; push rsi; push rdx; push rcx; push rax; push r8; push r9; push r10; push r11",
+    "push rbx; push rbp; push r12; push r13; push r14; push r15",
+    "lea rsp, [rip + {stack} + {stack_size}]",
+    ".endm",
     // One stub a vector, 16 bytes each: an error code where the CPU pushes none, the vector.
     ".globl trap_stubs, system_call_entry, resume_user",
     ".balign 16",
@@ -234,12 +257,8 @@ global_asm!(
     "trap_common:",
     "test byte ptr [rsp + 24], 3",
     "jz 5f",
-    "2:",
-    "push rdi; push rsi; push rdx; push rcx; push rax; push r8; push r9; push r10; push r11",
-    "push rbx; push rbp; push r12; push r13; push r14; push r15",
+    "save_and_leave_frame",
     "cld",
-    "xor ebp, ebp",
-    "lea rsp, [rip + {stack} + {stack_size}]",
     "call [rip + {entry} + 16]",
     "resume_user:",
     "mov rsp, [rip + {entry} + 8]",
@@ -265,7 +284,9 @@ global_asm!(
     "push rcx",
     "push 0",
     "push {system_call}",
-    "jmp 2b",
+    "save_and_leave_frame",
+    "call [rip + {entry} + 24]",
+    "jmp resume_user",
     // A trap in the kernel. The CPU aligned the stack before it pushed.
     "5:",
     "cmp qword ptr [rsp], {timer}",
@@ -273,7 +294,7 @@ global_asm!(
     "cld",
     "mov rdi, rsp",
     "and rsp, -16",
-    "call [rip + {entry} + 24]",
+    "call [rip + {entry} + 32]",
     // An interrupt: bit 9 of the flags says whether it was allowed.
     "6:",
     "test byte ptr [rsp + 33], 2",
@@ -281,7 +302,7 @@ global_asm!(
     "cld",
     "push rax; push rcx; push rdx; push rsi; push rdi; push r8; push r9; push r10; push r11",
     "mov rdi, [rsp + 72]",
-    "call [rip + {entry} + 32]",
+    "call [rip + {entry} + 40]",
     "pop r11; pop r10; pop r9; pop r8; pop rdi; pop rsi; pop rdx; pop rcx; pop rax",
     "7:",
     "add rsp, 16",

@@ -334,7 +334,7 @@ impl Tasks {
         if slot != self.process.slot {
             return self.others.send(slot, signal, info);
         }
-        send_own(&mut self.process, &mut self.thread, &mut self.others, signal, info);
+        self.send_own(signal, info);
     }
 
     /// The process of that number, wherever it is.
@@ -408,66 +408,61 @@ impl Tasks {
         space.users -= 1;
         if space.users == 0 { spaces.remove(slot.0).map(|space| *space) } else { None }
     }
-}
 
-/// Gives the running process another address space. The old one ends, unless others use it.
-pub fn change_space(
-    memory: &mut Memory,
-    process: &mut Process,
-    space: &mut AddressSpace,
-    others: &mut Others,
-    new: AddressSpace,
-) {
-    // SAFETY: every address space's table has the kernel's half.
-    unsafe { cpu::set_cr3(new.table.root()) };
-    let has_pages = new.users > 0;
-    let mut old = core::mem::replace(space, new);
-    let Some(slot) = process.space else { return };
-    old.users -= 1;
-    if old.users > 0 {
-        others.spaces.put(slot.0, Box::new(old));
-        process.space = has_pages.then(|| SpaceSlot(others.spaces.reserve()));
-    } else {
-        memory.destroy(old);
-        if !has_pages {
-            others.spaces.remove(slot.0);
-            process.space = None;
+    /// Gives the running process another address space. The old one ends, unless others use it.
+    pub fn change_space(&mut self, memory: &mut Memory, new: AddressSpace) {
+        let Self { process, space, others, .. } = self;
+        // SAFETY: every address space's table has the kernel's half.
+        unsafe { cpu::set_cr3(new.table.root()) };
+        let has_pages = new.users > 0;
+        let mut old = core::mem::replace(&mut **space, new);
+        let Some(slot) = process.space else { return };
+        old.users -= 1;
+        if old.users > 0 {
+            others.spaces.put(slot.0, Box::new(old));
+            process.space = has_pages.then(|| SpaceSlot(others.spaces.reserve()));
+        } else {
+            memory.destroy(old);
+            if !has_pages {
+                others.spaces.remove(slot.0);
+                process.space = None;
+            }
+        }
+        if core::mem::take(&mut process.borrows) {
+            others.wake(Event::Vfork);
         }
     }
-    if core::mem::take(&mut process.borrows) {
-        others.wake(Event::Vfork);
-    }
-}
 
-/// Takes away the files without a disk that no address space maps and no descriptor names.
-pub fn collect_memory_files(memory: &mut Memory, process: &Process, space: &AddressSpace, others: &Others) {
-    let files: Vec<_> = memory.memory_files.ids().collect();
-    for file in files {
-        let mapped = |space: &AddressSpace| space.areas.all().iter().any(|area| area.is_of(file));
-        let open = |process: &Process| process.descriptors.name(file);
-        let used = mapped(space)
-            || open(process)
-            || others.spaces.iter().any(mapped)
-            || others.processes.iter().any(open);
-        if !used {
-            memory.free_memory_file(file);
+    /// Takes away the files without a disk that no address space maps and no descriptor names.
+    pub fn collect_memory_files(&self, memory: &mut Memory) {
+        let Self { process, space, others, .. } = self;
+        let files: Vec<_> = memory.memory_files.ids().collect();
+        for file in files {
+            let mapped = |space: &AddressSpace| space.areas.all().iter().any(|area| area.is_of(file));
+            let open = |process: &Process| process.descriptors.name(file);
+            let used = mapped(space)
+                || open(process)
+                || others.spaces.iter().any(mapped)
+                || others.processes.iter().any(open);
+            if !used {
+                memory.free_memory_file(file);
+            }
         }
     }
-}
 
-/// Sends a signal to the running process: to the running thread, unless that blocks it and another does not.
-pub fn send_own(process: &mut Process, thread: &mut Thread, others: &mut Others, signal: u8, info: Info) {
-    if process.actions[usize::from(signal) - 1].ignores(signal) && signal != number::KILL {
-        return;
-    }
-    process.pending.add(signal, info);
-    if !thread.blocked.has(signal) {
-        if let State::Waiting(..) = thread.state {
+    /// Sends a signal to the running process: to the running thread, unless that blocks it and another does not.
+    pub fn send_own(&mut self, signal: u8, info: Info) {
+        let Self { process, thread, others, .. } = self;
+        if process.actions[usize::from(signal) - 1].ignores(signal) && signal != number::KILL {
+            return;
+        }
+        process.pending.add(signal, info);
+        if thread.blocked.has(signal) {
+            others.interrupt(process.slot, signal);
+        } else if let State::Waiting(..) = thread.state {
             thread.state = State::Again;
         }
-        return;
     }
-    others.interrupt(process.slot, signal);
 }
 
 impl Thread {

@@ -1,49 +1,49 @@
 //! Descriptors: close, dup, fcntl, ioctl.
 
-use super::{Arguments, Call, Errno, Outcome};
+use super::{Arguments, Errno, Outcome, System};
 use crate::fs::open::Object;
 use crate::process::Event;
 
 const O_CLOEXEC: u64 = 0o2000000;
 
-pub fn close(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
-    let file = call.process.descriptors.get(number)?;
-    call.process.descriptors.close(number)?;
+pub fn close(system: &mut System, [number, ..]: Arguments) -> Outcome {
+    let file = system.tasks.process.descriptors.get(number)?;
+    system.tasks.process.descriptors.close(number)?;
     if let Object::Pipe(end) = &file.object {
         let event = Event::Pipe(end.pipe().number());
         drop(file);
-        call.others.wake(event);
+        system.tasks.others.wake(event);
     } else if let Object::File(id) = file.object
         && id.memory_number().is_some()
     {
         drop(file);
-        call.collect_memory_files();
+        system.collect_memory_files();
     }
     Ok(0)
 }
 
-pub fn dup(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
-    let file = call.process.descriptors.get(number)?;
-    call.process.descriptors.add(file, 0, false).map_err(|_| Errno::MFILE.into())
+pub fn dup(system: &mut System, [number, ..]: Arguments) -> Outcome {
+    let file = system.tasks.process.descriptors.get(number)?;
+    system.tasks.process.descriptors.add(file, 0, false).map_err(|_| Errno::MFILE.into())
 }
 
-pub fn dup2(call: &mut Call<'_>, [old, new, ..]: Arguments) -> Outcome {
-    let file = call.process.descriptors.get(old)?;
+pub fn dup2(system: &mut System, [old, new, ..]: Arguments) -> Outcome {
+    let file = system.tasks.process.descriptors.get(old)?;
     if old == new {
         return Ok(new);
     }
-    Ok(call.process.descriptors.put(file, new, false)?)
+    Ok(system.tasks.process.descriptors.put(file, new, false)?)
 }
 
-pub fn dup3(call: &mut Call<'_>, [old, new, flags, ..]: Arguments) -> Outcome {
+pub fn dup3(system: &mut System, [old, new, flags, ..]: Arguments) -> Outcome {
     if old == new || flags & !O_CLOEXEC != 0 {
         return Err(Errno::INVAL.into());
     }
-    let file = call.process.descriptors.get(old)?;
-    Ok(call.process.descriptors.put(file, new, flags & O_CLOEXEC != 0)?)
+    let file = system.tasks.process.descriptors.get(old)?;
+    Ok(system.tasks.process.descriptors.put(file, new, flags & O_CLOEXEC != 0)?)
 }
 
-pub fn fcntl(call: &mut Call<'_>, [number, command, argument, ..]: Arguments) -> Outcome {
+pub fn fcntl(system: &mut System, [number, command, argument, ..]: Arguments) -> Outcome {
     const F_DUPFD: u64 = 0;
     const F_GETFD: u64 = 1;
     const F_SETFD: u64 = 2;
@@ -51,18 +51,18 @@ pub fn fcntl(call: &mut Call<'_>, [number, command, argument, ..]: Arguments) ->
     const F_SETFL: u64 = 4;
     const F_DUPFD_CLOEXEC: u64 = 1030;
     const FD_CLOEXEC: u64 = 1;
-    let file = call.process.descriptors.get(number)?;
+    let file = system.tasks.process.descriptors.get(number)?;
     match command {
         F_DUPFD | F_DUPFD_CLOEXEC => {
             if argument >= crate::fs::open::LIMIT as u64 {
                 return Err(Errno::INVAL.into());
             }
-            let added = call.process.descriptors.add(file, argument, command == F_DUPFD_CLOEXEC);
+            let added = system.tasks.process.descriptors.add(file, argument, command == F_DUPFD_CLOEXEC);
             added.map_err(|_| Errno::MFILE.into())
         }
-        F_GETFD => Ok(u64::from(call.process.descriptors.close_on_exec(number)?)),
+        F_GETFD => Ok(u64::from(system.tasks.process.descriptors.close_on_exec(number)?)),
         F_SETFD => {
-            call.process.descriptors.set_close_on_exec(number, argument & FD_CLOEXEC != 0)?;
+            system.tasks.process.descriptors.set_close_on_exec(number, argument & FD_CLOEXEC != 0)?;
             Ok(0)
         }
         F_GETFL => Ok(u64::from(file.flags.get())),
@@ -76,16 +76,16 @@ pub fn fcntl(call: &mut Call<'_>, [number, command, argument, ..]: Arguments) ->
     }
 }
 
-pub fn ioctl(call: &mut Call<'_>, [number, request, argument, ..]: Arguments) -> Outcome {
+pub fn ioctl(system: &mut System, [number, request, argument, ..]: Arguments) -> Outcome {
     const TCGETS: u64 = 0x5401;
     const TIOCGWINSZ: u64 = 0x5413;
-    let file = call.process.descriptors.get(number)?;
+    let file = system.tasks.process.descriptors.get(number)?;
     let stream = match file.object {
         Object::Input => 0,
         Object::Output(error) => 1 + u32::from(error),
         _ => return Err(Errno::NOTTY.into()),
     };
-    if call.machine.consoles.terminals >> stream & 1 == 0 {
+    if system.machine.consoles.terminals >> stream & 1 == 0 {
         return Err(Errno::NOTTY.into());
     }
     match request {
@@ -98,12 +98,12 @@ pub fn ioctl(call: &mut Call<'_>, [number, request, argument, ..]: Arguments) ->
             settings[17..36].copy_from_slice(
                 b"\x03\x1c\x7f\x15\x04\x00\x01\x00\x11\x13\x1a\x00\x12\x0f\x17\x16\x00\x00\x00",
             );
-            call.put(argument, &settings)?;
+            system.put(argument, &settings)?;
             Ok(0)
         }
         TIOCGWINSZ => {
-            let (rows, columns) = call.machine.consoles.window;
-            call.put(argument, &[rows, columns, 0, 0])?;
+            let (rows, columns) = system.machine.consoles.window;
+            system.put(argument, &[rows, columns, 0, 0])?;
             Ok(0)
         }
         _ => Err(Errno::NOTTY.into()),

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use abi::addr::{Gva, PAGE_SIZE};
 use abi::files::MAX_PATH;
 
-use super::{Arguments, Call, Errno, Outcome, Stop, pipe};
+use super::{Arguments, Errno, Outcome, Stop, System, pipe};
 use crate::drivers::block::MAX_SEGMENTS;
 use crate::drivers::console::Ready;
 use crate::fs::open::{Object, OpenFile};
@@ -30,17 +30,17 @@ const O_NONBLOCK: u32 = 0o4000;
 const MAX_PARTS: u64 = 1024;
 
 /// The absolute path that a pointer names.
-pub fn user_path(call: &mut Call<'_>, directory: i32, pointer: u64) -> Result<Vec<u8>, Stop> {
-    let string = call.memory.user_string(call.space, Gva(pointer), 4095)?;
+pub fn user_path(system: &mut System, directory: i32, pointer: u64) -> Result<Vec<u8>, Stop> {
+    let string = system.memory.user_string(&mut system.tasks.space, Gva(pointer), 4095)?;
     let string = string.ok_or(Errno::NAMETOOLONG)?;
     if string.is_empty() {
         return Err(Errno::NOENT.into());
     }
     let absolute = string.starts_with(b"/");
     let base = if absolute || directory == AT_FDCWD {
-        call.process.directory.clone()
+        system.tasks.process.directory.clone()
     } else {
-        match &call.process.descriptors.get(directory as u64)?.object {
+        match &system.tasks.process.descriptors.get(directory as u64)?.object {
             Object::Directory(path) => path.clone(),
             _ => return Err(Errno::NOTDIR.into()),
         }
@@ -50,7 +50,7 @@ pub fn user_path(call: &mut Call<'_>, directory: i32, pointer: u64) -> Result<Ve
 }
 
 /// What a path names.
-pub fn lookup(call: &mut Call<'_>, path: &[u8]) -> Result<Object, Errno> {
+pub fn lookup(system: &mut System, path: &[u8]) -> Result<Object, Errno> {
     match path {
         b"/dev/null" => return Ok(Object::Null),
         b"/dev/zero" => return Ok(Object::Zero),
@@ -58,21 +58,21 @@ pub fn lookup(call: &mut Call<'_>, path: &[u8]) -> Result<Object, Errno> {
         b"/dev/stdin" | b"/proc/self/fd/0" => return Ok(Object::Input),
         b"/dev/stdout" | b"/proc/self/fd/1" => return Ok(Object::Output(false)),
         b"/dev/stderr" | b"/proc/self/fd/2" => return Ok(Object::Output(true)),
-        b"/proc/self/exe" => return Ok(Object::File(call.process.program)),
+        b"/proc/self/exe" => return Ok(Object::File(system.tasks.process.program)),
         b"/proc/self/maps" => return Ok(Object::Maps),
         _ => {}
     }
-    match call.memory.files.find(path) {
+    match system.memory.files.find(path) {
         Some(file) => Ok(Object::File(file)),
-        None if call.memory.files.is_directory(path) || path == b"/dev" => {
+        None if system.memory.files.is_directory(path) || path == b"/dev" => {
             Ok(Object::Directory(path.to_vec()))
         }
         None => Err(Errno::NOENT),
     }
 }
 
-fn open_path(call: &mut Call<'_>, path: &[u8], flags: u64) -> Outcome {
-    let object = match lookup(call, path) {
+fn open_path(system: &mut System, path: &[u8], flags: u64) -> Outcome {
+    let object = match lookup(system, path) {
         Ok(_) if flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL => return Err(Errno::EXIST.into()),
         Ok(object) => object,
         // There is no place for new files.
@@ -84,24 +84,24 @@ fn open_path(call: &mut Call<'_>, path: &[u8], flags: u64) -> Outcome {
         Object::Directory(_) if writes => return Err(Errno::ISDIR.into()),
         Object::Directory(_) => {}
         _ if flags & O_DIRECTORY != 0 => return Err(Errno::NOTDIR.into()),
-        Object::File(file) if writes && call.memory.files.file(*file).read_only => {
+        Object::File(file) if writes && system.memory.files.file(*file).read_only => {
             return Err(Errno::ACCES.into());
         }
         Object::Maps if writes => return Err(Errno::ACCES.into()),
         _ => {}
     }
     let file = OpenFile::new(object, (flags & !O_CLOEXEC) as u32);
-    call.process.descriptors.add(file, 0, flags & O_CLOEXEC != 0).map_err(|_| Errno::MFILE.into())
+    system.tasks.process.descriptors.add(file, 0, flags & O_CLOEXEC != 0).map_err(|_| Errno::MFILE.into())
 }
 
-pub fn open(call: &mut Call<'_>, [name, flags, ..]: Arguments) -> Outcome {
-    let path = user_path(call, AT_FDCWD, name)?;
-    open_path(call, &path, flags)
+pub fn open(system: &mut System, [name, flags, ..]: Arguments) -> Outcome {
+    let path = user_path(system, AT_FDCWD, name)?;
+    open_path(system, &path, flags)
 }
 
-pub fn openat(call: &mut Call<'_>, [directory, name, flags, ..]: Arguments) -> Outcome {
-    let path = user_path(call, directory as i32, name)?;
-    open_path(call, &path, flags)
+pub fn openat(system: &mut System, [directory, name, flags, ..]: Arguments) -> Outcome {
+    let path = user_path(system, directory as i32, name)?;
+    open_path(system, &path, flags)
 }
 
 /// Checks that a file was opened for reading, or (true) for writing, and that the range is one of a program. Returns the
@@ -117,86 +117,87 @@ fn check(file: &OpenFile, write: bool, start: u64, len: u64) -> Result<usize, Er
     }
 }
 
-fn read_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, to: u64, len: u64) -> Outcome {
+fn read_at(system: &mut System, file: &OpenFile, offset: u64, to: u64, len: u64) -> Outcome {
     let len = check(file, false, to, len)?;
-    let space = &mut *call.space;
+    let space = &mut *system.tasks.space;
     match &file.object {
-        Object::File(file) => Ok(call.memory.read_file_to(space, *file, offset, Gva(to), len)? as u64),
+        Object::File(file) => Ok(system.memory.read_file_to(space, *file, offset, Gva(to), len)? as u64),
         Object::Null => Ok(0),
         Object::Zero => {
-            call.memory.zero_user(space, Gva(to), len)?;
+            system.memory.zero_user(space, Gva(to), len)?;
             Ok(len as u64)
         }
         Object::Random => {
-            super::identity::fill_random(call, to, len as u64)?;
+            super::identity::fill_random(system, to, len as u64)?;
             Ok(len as u64)
         }
         Object::Maps => {
-            let text = crate::proc::maps(call.memory, call.space);
+            let text = crate::proc::maps(&system.memory, &system.tasks.space);
             let rest = text.get(offset as usize..).unwrap_or_default();
             let part = &rest[..len.min(rest.len())];
-            call.write(to, part)?;
+            system.write(to, part)?;
             Ok(part.len() as u64)
         }
-        Object::Input => read_input(call, file.flags.get(), to, len),
-        Object::Pipe(end) => pipe::read(call, end, file.flags.get(), to, len),
+        Object::Input => read_input(system, file.flags.get(), to, len),
+        Object::Pipe(end) => pipe::read(system, end, file.flags.get(), to, len),
         Object::Output(_) => Err(Errno::BADF.into()),
         Object::Directory(_) => Err(Errno::ISDIR.into()),
     }
 }
 
-fn read_input(call: &mut Call<'_>, flags: u32, to: u64, len: usize) -> Outcome {
+fn read_input(system: &mut System, flags: u32, to: u64, len: usize) -> Outcome {
     if len == 0 {
         return Ok(0);
     }
-    let Some(input) = &mut call.machine.consoles.input else { return Ok(0) };
+    let Some(input) = &mut system.machine.consoles.input else { return Ok(0) };
     match input.poll() {
         Ready::End => Ok(0),
         Ready::NotYet if flags & O_NONBLOCK != 0 => Err(Errno::AGAIN.into()),
         Ready::NotYet => Err(Stop::Wait(Event::Input, None)),
         Ready::Bytes(bytes) => {
             let part = len.min(bytes.len());
-            call.memory.write_user(call.space, Gva(to), &bytes[..part])?;
+            system.memory.write_user(&mut system.tasks.space, Gva(to), &bytes[..part])?;
             input.consume(part);
             Ok(part as u64)
         }
     }
 }
 
-fn write_at(call: &mut Call<'_>, file: &OpenFile, offset: u64, from: u64, len: u64) -> Outcome {
+fn write_at(system: &mut System, file: &OpenFile, offset: u64, from: u64, len: u64) -> Outcome {
     let len = check(file, true, from, len)?;
-    let space = &mut *call.space;
+    let space = &mut *system.tasks.space;
     match &file.object {
         Object::File(file) => {
             let end = offset.saturating_add(len as u64);
-            if file.memory_number().is_some() && end > call.memory.file_len(*file) && len > 0 {
+            if file.memory_number().is_some() && end > system.memory.file_len(*file) && len > 0 {
                 if end > LONGEST {
                     return Err(Errno::FBIG.into());
                 }
-                call.memory.set_file_len(*file, end);
+                system.memory.set_file_len(*file, end);
             }
-            let done = call.memory.write_file_from(space, *file, offset, Gva(from), len)?;
+            let done = system.memory.write_file_from(space, *file, offset, Gva(from), len)?;
             // A file of the disk does not grow.
             if done == 0 && len > 0 { Err(Errno::NOSPC.into()) } else { Ok(done as u64) }
         }
         Object::Null | Object::Zero | Object::Random => Ok(len as u64),
-        Object::Output(error) => write_output(call, *error, from, len),
-        Object::Pipe(end) => pipe::write(call, end, file.flags.get(), from, len),
+        Object::Output(error) => write_output(system, *error, from, len),
+        Object::Pipe(end) => pipe::write(system, end, file.flags.get(), from, len),
         Object::Input | Object::Maps | Object::Directory(_) => Err(Errno::BADF.into()),
     }
 }
 
 /// Sends a program's bytes straight from its frames, as many pages at once as a request takes.
-fn write_output(call: &mut Call<'_>, error: bool, from: u64, len: usize) -> Outcome {
-    let consoles = &mut call.machine.consoles;
+fn write_output(system: &mut System, error: bool, from: u64, len: usize) -> Outcome {
+    let consoles = &mut system.machine.consoles;
     let mut done = 0;
     while done < len {
         let part = (len - done).min(MAX_SEGMENTS * PAGE_SIZE);
         let range = (Gva(from.wrapping_add(done as u64)), part);
-        let sent = call.memory.with_pinned(call.space, range, Rights::READ, |_, parts, bytes| {
-            consoles.send(error, parts);
-            bytes
-        });
+        let sent =
+            system.memory.with_pinned(&mut system.tasks.space, range, Rights::READ, |_, parts, bytes| {
+                consoles.send(error, parts);
+                bytes
+            });
         match sent {
             Ok(bytes) => done += bytes,
             Err(invalid) if done == 0 => return Err(invalid.into()),
@@ -211,52 +212,52 @@ fn seekable(object: &Object) -> bool {
     !matches!(object, Object::Input | Object::Output(_) | Object::Pipe(_))
 }
 
-pub fn read(call: &mut Call<'_>, [number, to, len, ..]: Arguments) -> Outcome {
-    let file = call.process.descriptors.get(number)?;
-    let read = read_at(call, &file, file.offset.get(), to, len)?;
+pub fn read(system: &mut System, [number, to, len, ..]: Arguments) -> Outcome {
+    let file = system.tasks.process.descriptors.get(number)?;
+    let read = read_at(system, &file, file.offset.get(), to, len)?;
     file.offset.set(file.offset.get() + read);
     Ok(read)
 }
 
-pub fn write(call: &mut Call<'_>, [number, from, len, ..]: Arguments) -> Outcome {
-    let file = call.process.descriptors.get(number)?;
-    let written = write_at(call, &file, file.offset.get(), from, len)?;
+pub fn write(system: &mut System, [number, from, len, ..]: Arguments) -> Outcome {
+    let file = system.tasks.process.descriptors.get(number)?;
+    let written = write_at(system, &file, file.offset.get(), from, len)?;
     file.offset.set(file.offset.get() + written);
     Ok(written)
 }
 
-fn positioned(call: &Call<'_>, number: u64, offset: u64) -> Result<Rc<OpenFile>, Stop> {
-    let file = call.process.descriptors.get(number)?;
+fn positioned(system: &System, number: u64, offset: u64) -> Result<Rc<OpenFile>, Stop> {
+    let file = system.tasks.process.descriptors.get(number)?;
     if !seekable(&file.object) {
         return Err(Errno::SPIPE.into());
     }
     if offset > i64::MAX as u64 { Err(Errno::INVAL.into()) } else { Ok(file) }
 }
 
-pub fn pread64(call: &mut Call<'_>, [number, to, len, offset, ..]: Arguments) -> Outcome {
-    let file = positioned(call, number, offset)?;
-    read_at(call, &file, offset, to, len)
+pub fn pread64(system: &mut System, [number, to, len, offset, ..]: Arguments) -> Outcome {
+    let file = positioned(system, number, offset)?;
+    read_at(system, &file, offset, to, len)
 }
 
-pub fn pwrite64(call: &mut Call<'_>, [number, from, len, offset, ..]: Arguments) -> Outcome {
-    let file = positioned(call, number, offset)?;
-    write_at(call, &file, offset, from, len)
+pub fn pwrite64(system: &mut System, [number, from, len, offset, ..]: Arguments) -> Outcome {
+    let file = positioned(system, number, offset)?;
+    write_at(system, &file, offset, from, len)
 }
 
 /// Calls `each` with the parts of readv and writev, until one is not done whole.
 fn parts(
-    call: &mut Call<'_>,
+    system: &mut System,
     [number, vector, count, ..]: Arguments,
-    each: fn(&mut Call<'_>, Arguments) -> Outcome,
+    each: fn(&mut System, Arguments) -> Outcome,
 ) -> Outcome {
-    call.process.descriptors.get(number)?;
+    system.tasks.process.descriptors.get(number)?;
     if count > MAX_PARTS {
         return Err(Errno::INVAL.into());
     }
     let mut total = 0;
     for n in 0..count {
-        let [start, len]: [u64; 2] = call.get(vector.wrapping_add(16 * n))?;
-        match each(call, [number, start, len, 0, 0, 0]) {
+        let [start, len]: [u64; 2] = system.get(vector.wrapping_add(16 * n))?;
+        match each(system, [number, start, len, 0, 0, 0]) {
             Ok(done) => {
                 total += done;
                 if done < len {
@@ -270,18 +271,18 @@ fn parts(
     Ok(total)
 }
 
-pub fn readv(call: &mut Call<'_>, arguments: Arguments) -> Outcome {
-    parts(call, arguments, read)
+pub fn readv(system: &mut System, arguments: Arguments) -> Outcome {
+    parts(system, arguments, read)
 }
 
-pub fn writev(call: &mut Call<'_>, arguments: Arguments) -> Outcome {
-    parts(call, arguments, write)
+pub fn writev(system: &mut System, arguments: Arguments) -> Outcome {
+    parts(system, arguments, write)
 }
 
-pub fn lseek(call: &mut Call<'_>, [number, offset, whence, ..]: Arguments) -> Outcome {
-    let file = positioned(call, number, 0)?;
+pub fn lseek(system: &mut System, [number, offset, whence, ..]: Arguments) -> Outcome {
+    let file = positioned(system, number, 0)?;
     let size = match &file.object {
-        Object::File(file) => call.memory.file_len(*file),
+        Object::File(file) => system.memory.file_len(*file),
         _ => 0,
     };
     let base = match whence {
@@ -296,17 +297,17 @@ pub fn lseek(call: &mut Call<'_>, [number, offset, whence, ..]: Arguments) -> Ou
     Ok(target)
 }
 
-pub fn fsync(call: &mut Call<'_>, [number, ..]: Arguments) -> Outcome {
-    match call.process.descriptors.get(number)?.object {
-        Object::File(file) => call.memory.write_back_file(file)?,
+pub fn fsync(system: &mut System, [number, ..]: Arguments) -> Outcome {
+    match system.tasks.process.descriptors.get(number)?.object {
+        Object::File(file) => system.memory.write_back_file(file)?,
         Object::Directory(_) => {}
         _ => return Err(Errno::INVAL.into()),
     }
-    call.memory.files.flush().map_err(|_| Errno::IO)?;
+    system.memory.files.flush().map_err(|_| Errno::IO)?;
     Ok(0)
 }
 
-pub fn msync(call: &mut Call<'_>, [start, bytes, flags, ..]: Arguments) -> Outcome {
+pub fn msync(system: &mut System, [start, bytes, flags, ..]: Arguments) -> Outcome {
     const ASYNC: u64 = 1;
     const INVALIDATE: u64 = 2;
     const SYNC: u64 = 4;
@@ -314,27 +315,27 @@ pub fn msync(call: &mut Call<'_>, [start, bytes, flags, ..]: Arguments) -> Outco
         return Err(Errno::INVAL.into());
     }
     let range = super::memory::range(start, bytes)?;
-    if !call.space.areas.covers(&range) {
+    if !system.tasks.space.areas.covers(&range) {
         return Err(Errno::NOMEM.into());
     }
     if flags & SYNC != 0 {
-        call.memory.write_back_range(call.space, &range)?;
-        call.memory.files.flush().map_err(|_| Errno::IO)?;
+        system.memory.write_back_range(&system.tasks.space, &range)?;
+        system.memory.files.flush().map_err(|_| Errno::IO)?;
     }
     Ok(0)
 }
 
 /// A file of the disk does not change its length.
-pub fn ftruncate(call: &mut Call<'_>, [number, len, ..]: Arguments) -> Outcome {
-    let file = call.process.descriptors.get(number)?;
+pub fn ftruncate(system: &mut System, [number, len, ..]: Arguments) -> Outcome {
+    let file = system.tasks.process.descriptors.get(number)?;
     match file.object {
         Object::File(_) if u64::from(file.flags.get()) & O_ACCESS == 0 => Err(Errno::INVAL.into()),
-        Object::File(id) if len == call.memory.file_len(id) => Ok(0),
+        Object::File(id) if len == system.memory.file_len(id) => Ok(0),
         Object::File(id) if id.memory_number().is_some() => {
             if len > LONGEST {
                 return Err(Errno::FBIG.into());
             }
-            call.memory.set_file_len(id, len);
+            system.memory.set_file_len(id, len);
             Ok(0)
         }
         Object::File(_) => Err(Errno::PERM.into()),
@@ -343,54 +344,54 @@ pub fn ftruncate(call: &mut Call<'_>, [number, len, ..]: Arguments) -> Outcome {
 }
 
 /// A file without a name or a disk.
-pub fn memfd_create(call: &mut Call<'_>, [_, flags, ..]: Arguments) -> Outcome {
+pub fn memfd_create(system: &mut System, [_, flags, ..]: Arguments) -> Outcome {
     const CLOEXEC: u64 = 1;
     const ALLOW_SEALING: u64 = 2;
     const READ_WRITE: u32 = 2;
     if flags & !(CLOEXEC | ALLOW_SEALING) != 0 {
         return Err(Errno::INVAL.into());
     }
-    call.make_room()?;
-    let file = call.memory.new_memory_file(0).map_err(|_| Errno::NOMEM)?;
+    system.make_room()?;
+    let file = system.memory.new_memory_file(0).map_err(|_| Errno::NOMEM)?;
     let open = OpenFile::new(Object::File(file), READ_WRITE);
-    call.process.descriptors.add(open, 0, flags & CLOEXEC != 0).map_err(|_| {
-        call.memory.free_memory_file(file);
+    system.tasks.process.descriptors.add(open, 0, flags & CLOEXEC != 0).map_err(|_| {
+        system.memory.free_memory_file(file);
         Errno::MFILE.into()
     })
 }
 
-pub fn getcwd(call: &mut Call<'_>, [to, size, ..]: Arguments) -> Outcome {
-    let mut path = call.process.directory.clone();
+pub fn getcwd(system: &mut System, [to, size, ..]: Arguments) -> Outcome {
+    let mut path = system.tasks.process.directory.clone();
     path.push(0);
     if (path.len() as u64) > size {
         return Err(Errno::RANGE.into());
     }
-    call.write(to, &path)?;
+    system.write(to, &path)?;
     Ok(path.len() as u64)
 }
 
-pub fn chdir(call: &mut Call<'_>, [name, ..]: Arguments) -> Outcome {
-    let path = user_path(call, AT_FDCWD, name)?;
-    match lookup(call, &path)? {
-        Object::Directory(path) => call.process.directory = path,
+pub fn chdir(system: &mut System, [name, ..]: Arguments) -> Outcome {
+    let path = user_path(system, AT_FDCWD, name)?;
+    match lookup(system, &path)? {
+        Object::Directory(path) => system.tasks.process.directory = path,
         _ => return Err(Errno::NOTDIR.into()),
     }
     Ok(0)
 }
 
-pub fn readlink(call: &mut Call<'_>, [name, to, size, ..]: Arguments) -> Outcome {
-    readlinkat(call, [AT_FDCWD as u64, name, to, size, 0, 0])
+pub fn readlink(system: &mut System, [name, to, size, ..]: Arguments) -> Outcome {
+    readlinkat(system, [AT_FDCWD as u64, name, to, size, 0, 0])
 }
 
 /// The only symbolic link is the one to the program.
-pub fn readlinkat(call: &mut Call<'_>, [directory, name, to, size, ..]: Arguments) -> Outcome {
-    let path = user_path(call, directory as i32, name)?;
+pub fn readlinkat(system: &mut System, [directory, name, to, size, ..]: Arguments) -> Outcome {
+    let path = user_path(system, directory as i32, name)?;
     if path != b"/proc/self/exe" {
-        lookup(call, &path)?;
+        lookup(system, &path)?;
         return Err(Errno::INVAL.into());
     }
-    let target = call.memory.files.file(call.process.program).path.clone();
+    let target = system.memory.files.file(system.tasks.process.program).path.clone();
     let part = &target[..target.len().min(size as usize)];
-    call.write(to, part)?;
+    system.write(to, part)?;
     Ok(part.len() as u64)
 }

@@ -1,7 +1,7 @@
 //! Waiting for a word of memory to change (futex(2)).
 
 use super::time::{deadline, read_time};
-use super::{Arguments, Call, Errno, Outcome, Stop};
+use super::{Arguments, Errno, Outcome, Stop, System};
 use crate::process::Event;
 
 /// Operations; FUTEX_PRIVATE_FLAG makes no difference.
@@ -15,50 +15,50 @@ mod operation {
     pub const CLOCK_REALTIME: u64 = 256;
 }
 
-pub fn futex(call: &mut Call<'_>, [word, operation, value, timeout, _, compare]: Arguments) -> Outcome {
+pub fn futex(system: &mut System, [word, operation, value, timeout, _, compare]: Arguments) -> Outcome {
     if !word.is_multiple_of(4) {
         return Err(Errno::INVAL.into());
     }
     match operation & 127 {
-        operation::WAKE | operation::WAKE_BITSET => Ok(wake(call, word, value)),
+        operation::WAKE | operation::WAKE_BITSET => Ok(wake(system, word, value)),
         // Waiters that would have been moved are woken instead: they find out for themselves that they are not the next.
-        operation::REQUEUE => Ok(wake(call, word, u64::MAX)),
+        operation::REQUEUE => Ok(wake(system, word, u64::MAX)),
         operation::CMP_REQUEUE => {
-            if call.get::<u32>(word)? != compare as u32 {
+            if system.get::<u32>(word)? != compare as u32 {
                 return Err(Errno::AGAIN.into());
             }
-            Ok(wake(call, word, u64::MAX))
+            Ok(wake(system, word, u64::MAX))
         }
-        operation::WAIT | operation::WAIT_BITSET => wait(call, word, operation, value as u32, timeout),
+        operation::WAIT | operation::WAIT_BITSET => wait(system, word, operation, value as u32, timeout),
         _ => Err(Errno::NOSYS.into()),
     }
 }
 
-fn wake(call: &mut Call<'_>, word: u64, most: u64) -> u64 {
-    call.others.wake_futex(call.process.slot, word, most)
+fn wake(system: &mut System, word: u64, most: u64) -> u64 {
+    system.tasks.others.wake_futex(system.tasks.process.slot, word, most)
 }
 
-fn wait(call: &mut Call<'_>, word: u64, operation: u64, value: u32, timeout: u64) -> Outcome {
-    if call.thread.pause.is_some_and(|pause| pause.woken) {
+fn wait(system: &mut System, word: u64, operation: u64, value: u32, timeout: u64) -> Outcome {
+    if system.tasks.thread.pause.is_some_and(|pause| pause.woken) {
         return Ok(0);
     }
-    if call.thread.pause.is_none() && call.get::<u32>(word)? != value {
+    if system.tasks.thread.pause.is_none() && system.get::<u32>(word)? != value {
         return Err(Errno::AGAIN.into());
     }
-    call.thread.pause();
+    system.tasks.thread.pause();
     if timeout == 0 {
         return Err(Stop::Wait(Event::Futex(word), None));
     }
-    let given = read_time(call, timeout)?;
+    let given = read_time(system, timeout)?;
     let now = if operation & 127 == operation::WAIT {
         0
     } else if operation & operation::CLOCK_REALTIME != 0 {
-        call.machine.clock.unix()
+        system.machine.clock.unix()
     } else {
-        call.machine.clock.now()
+        system.machine.clock.now()
     };
-    let end = deadline(call, given.saturating_sub(now));
-    if call.expired(end) {
+    let end = deadline(system, given.saturating_sub(now));
+    if system.expired(end) {
         Err(Errno::TIMEDOUT.into())
     } else {
         Err(Stop::Wait(Event::Futex(word), Some(end)))

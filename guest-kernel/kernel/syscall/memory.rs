@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use abi::addr::{Gva, PAGE_SIZE};
 
-use super::{Arguments, Call, Errno, Outcome, Stop};
+use super::{Arguments, Errno, Outcome, Stop, System};
 use crate::fs::open::Object;
 use crate::vm::area::{Area, Backing, Kind, LOWEST, Sharing};
 use crate::vm::page::{Page, Rights};
@@ -36,7 +36,7 @@ mod flag {
     pub const FIXED_NOREPLACE: u64 = 0x10_0000;
 }
 
-pub fn mmap(call: &mut Call<'_>, [hint, bytes, protection, flags, number, offset]: Arguments) -> Outcome {
+pub fn mmap(system: &mut System, [hint, bytes, protection, flags, number, offset]: Arguments) -> Outcome {
     if bytes == 0 || !offset.is_multiple_of(PAGE) {
         return Err(Errno::INVAL.into());
     }
@@ -45,12 +45,12 @@ pub fn mmap(call: &mut Call<'_>, [hint, bytes, protection, flags, number, offset
         return Err(Errno::NOMEM.into());
     }
     let bytes = bytes.checked_next_multiple_of(PAGE).ok_or(Errno::NOMEM)?;
-    let start = place(call, hint, bytes, flags)?;
-    let backing = backing(call, (bytes, protection), flags, (number, offset))?;
+    let start = place(system, hint, bytes, flags)?;
+    let backing = backing(system, (bytes, protection), flags, (number, offset))?;
     let area = Area { start, end: start + bytes, rights: rights(protection), kind: Kind::Mapping, backing };
-    let mapped = call.memory.map(call.space, area);
+    let mapped = system.memory.map(&mut system.tasks.space, area);
     if flags & flag::FIXED != 0 || mapped.is_err() {
-        call.collect_memory_files();
+        system.collect_memory_files();
     }
     mapped.map_err(Errno::from)?;
     Ok(start.0)
@@ -58,7 +58,7 @@ pub fn mmap(call: &mut Call<'_>, [hint, bytes, protection, flags, number, offset
 
 /// What a mapping is of.
 fn backing(
-    call: &mut Call<'_>,
+    system: &mut System,
     (bytes, protection): (u64, u64),
     flags: u64,
     (number, offset): (u64, u64),
@@ -72,11 +72,11 @@ fn backing(
         if !shared {
             return Ok(Backing::Anonymous);
         }
-        call.make_room()?;
-        let file = call.memory.new_memory_file(bytes).map_err(|_| Errno::NOMEM)?;
+        system.make_room()?;
+        let file = system.memory.new_memory_file(bytes).map_err(|_| Errno::NOMEM)?;
         return Ok(Backing::File { file, page: 0, sharing: Sharing::Shared { writable: true } });
     }
-    let file = call.process.descriptors.get(number)?;
+    let file = system.tasks.process.descriptors.get(number)?;
     let access = file.flags.get() & 3;
     const WRITE_ONLY: u32 = 1;
     const READ_WRITE: u32 = 2;
@@ -99,8 +99,8 @@ fn backing(
 }
 
 /// Where a mapping goes.
-fn place(call: &Call<'_>, hint: u64, bytes: u64, flags: u64) -> Result<Gva, Errno> {
-    let areas = &call.space.areas;
+fn place(system: &System, hint: u64, bytes: u64, flags: u64) -> Result<Gva, Errno> {
+    let areas = &system.tasks.space.areas;
     if flags & (flag::FIXED | flag::FIXED_NOREPLACE) != 0 {
         let range = range(hint, bytes)?;
         if range.start < LOWEST {
@@ -121,17 +121,17 @@ fn place(call: &Call<'_>, hint: u64, bytes: u64, flags: u64) -> Result<Gva, Errn
     areas.gap(bytes, &(LOWEST..MAPPINGS_TOP)).ok_or(Errno::NOMEM)
 }
 
-pub fn munmap(call: &mut Call<'_>, [start, bytes, ..]: Arguments) -> Outcome {
+pub fn munmap(system: &mut System, [start, bytes, ..]: Arguments) -> Outcome {
     let range = range(start, bytes).map_err(|_| Errno::INVAL)?;
     if range.is_empty() {
         return Err(Errno::INVAL.into());
     }
-    call.memory.unmap_range(call.space, &range).map_err(Errno::from)?;
-    call.collect_memory_files();
+    system.memory.unmap_range(&mut system.tasks.space, &range).map_err(Errno::from)?;
+    system.collect_memory_files();
     Ok(0)
 }
 
-pub fn mprotect(call: &mut Call<'_>, [start, bytes, protection, ..]: Arguments) -> Outcome {
+pub fn mprotect(system: &mut System, [start, bytes, protection, ..]: Arguments) -> Outcome {
     /// PROT_GROWSDOWN and PROT_GROWSUP are not for programs' own use; other bits do not exist.
     const KNOWN: u64 = 0x300_0007;
     if protection & !KNOWN != 0 {
@@ -141,22 +141,22 @@ pub fn mprotect(call: &mut Call<'_>, [start, bytes, protection, ..]: Arguments) 
     if range.is_empty() {
         return Ok(0);
     }
-    if !call.space.areas.covers(&range) {
+    if !system.tasks.space.areas.covers(&range) {
         return Err(Errno::NOMEM.into());
     }
     let rights = rights(protection);
-    if rights.allow(Rights::WRITE) && !call.space.areas.within(&range).all(Area::may_be_written) {
+    if rights.allow(Rights::WRITE) && !system.tasks.space.areas.within(&range).all(Area::may_be_written) {
         return Err(Errno::ACCES.into());
     }
-    call.memory.protect(call.space, &range, rights).map_err(Errno::from)?;
+    system.memory.protect(&mut system.tasks.space, &range, rights).map_err(Errno::from)?;
     Ok(0)
 }
 
-pub fn brk(call: &mut Call<'_>, [wanted, ..]: Arguments) -> Outcome {
-    Ok(call.memory.set_break(call.space, Gva(wanted)).0)
+pub fn brk(system: &mut System, [wanted, ..]: Arguments) -> Outcome {
+    Ok(system.memory.set_break(&mut system.tasks.space, Gva(wanted)).0)
 }
 
-pub fn mremap(call: &mut Call<'_>, [start, old, new, flags, target, _]: Arguments) -> Outcome {
+pub fn mremap(system: &mut System, [start, old, new, flags, target, _]: Arguments) -> Outcome {
     const MAY_MOVE: u64 = 1;
     const FIXED: u64 = 2;
     if flags & !(MAY_MOVE | FIXED) != 0 || flags & FIXED != 0 && flags & MAY_MOVE == 0 || new == 0 || old == 0
@@ -165,7 +165,7 @@ pub fn mremap(call: &mut Call<'_>, [start, old, new, flags, target, _]: Argument
     }
     let old = range(start, old)?;
     let bytes = new.checked_next_multiple_of(PAGE).ok_or(Errno::NOMEM)?;
-    let space = &mut *call.space;
+    let space = &mut *system.tasks.space;
     let area = *space.areas.find(old.start).ok_or(Errno::FAULT)?;
     if old.end > area.end {
         return Err(Errno::FAULT.into());
@@ -175,26 +175,26 @@ pub fn mremap(call: &mut Call<'_>, [start, old, new, flags, target, _]: Argument
         if target.start < old.end && old.start < target.end {
             return Err(Errno::INVAL.into());
         }
-        call.memory.unmap_range(space, &target).map_err(Errno::from)?;
-        return relocate(call, &area, old, bytes, target.start);
+        system.memory.unmap_range(space, &target).map_err(Errno::from)?;
+        return relocate(system, &area, old, bytes, target.start);
     }
     let have = old.end - old.start;
     if bytes <= have {
         if bytes < have {
-            call.memory.unmap_range(space, &(old.start + bytes..old.end)).map_err(Errno::from)?;
+            system.memory.unmap_range(space, &(old.start + bytes..old.end)).map_err(Errno::from)?;
         }
         return Ok(start);
     }
     let grown = old.end..old.start + bytes;
     if old.end == area.end && grown.end <= USER_END && space.areas.is_free(&grown) {
-        call.memory.map(space, part(&area, old.end, grown.start, bytes - have)).map_err(Errno::from)?;
+        system.memory.map(space, part(&area, old.end, grown.start, bytes - have)).map_err(Errno::from)?;
         return Ok(start);
     }
     if flags & MAY_MOVE == 0 {
         return Err(Errno::NOMEM.into());
     }
     let target = space.areas.gap(bytes, &(LOWEST..MAPPINGS_TOP)).ok_or(Errno::NOMEM)?;
-    relocate(call, &area, old, bytes, target)
+    relocate(system, &area, old, bytes, target)
 }
 
 /// The view that `area` has from `from` on, put at `to`.
@@ -204,16 +204,16 @@ fn part(area: &Area, from: Gva, to: Gva, bytes: u64) -> Area {
 }
 
 /// Moves the pages of `old` to a free place of `bytes`.
-fn relocate(call: &mut Call<'_>, area: &Area, old: Range<Gva>, bytes: u64, target: Gva) -> Outcome {
-    let space = &mut *call.space;
-    call.memory.map(space, part(area, old.start, target, bytes)).map_err(Errno::from)?;
+fn relocate(system: &mut System, area: &Area, old: Range<Gva>, bytes: u64, target: Gva) -> Outcome {
+    let space = &mut *system.tasks.space;
+    system.memory.map(space, part(area, old.start, target, bytes)).map_err(Errno::from)?;
     let kept = old.start..(old.start + bytes.min(old.end - old.start));
-    call.memory.move_pages(space, &kept, target).map_err(Errno::from)?;
-    call.memory.unmap_range(space, &old).map_err(Errno::from)?;
+    system.memory.move_pages(space, &kept, target).map_err(Errno::from)?;
+    system.memory.unmap_range(space, &old).map_err(Errno::from)?;
     Ok(target.0)
 }
 
-pub fn madvise(call: &mut Call<'_>, [start, bytes, advice, ..]: Arguments) -> Outcome {
+pub fn madvise(system: &mut System, [start, bytes, advice, ..]: Arguments) -> Outcome {
     const DONTNEED: u64 = 4;
     const FREE: u64 = 8;
     /// NORMAL, RANDOM, SEQUENTIAL, WILLNEED; MERGEABLE to DODUMP; COLD and PAGEOUT: advice that may be left.
@@ -223,24 +223,24 @@ pub fn madvise(call: &mut Call<'_>, [start, bytes, advice, ..]: Arguments) -> Ou
         // A page that may be freed is freed now.
         DONTNEED | FREE => {
             if !range.is_empty() {
-                call.memory.discard(call.space, &range);
+                system.memory.discard(&system.tasks.space, &range);
             }
         }
         _ if advice < 64 && HINTS.iter().any(|hints| hints >> advice & 1 != 0) => {}
         _ => return Err(Errno::INVAL.into()),
     }
-    if call.space.areas.covers(&range) { Ok(0) } else { Err(Errno::NOMEM.into()) }
+    if system.tasks.space.areas.covers(&range) { Ok(0) } else { Err(Errno::NOMEM.into()) }
 }
 
-pub fn mincore(call: &mut Call<'_>, [start, bytes, vector, ..]: Arguments) -> Outcome {
+pub fn mincore(system: &mut System, [start, bytes, vector, ..]: Arguments) -> Outcome {
     let range = range(start, bytes)?;
-    if !call.space.areas.covers(&range) {
+    if !system.tasks.space.areas.covers(&range) {
         return Err(Errno::NOMEM.into());
     }
     for n in 0..(range.end - range.start) / PAGE {
-        let entry = call.space.table.find(range.start + n * PAGE);
+        let entry = system.tasks.space.table.find(range.start + n * PAGE);
         let resident = entry.is_ok_and(|entry| matches!(entry.load().page(), Page::Resident(_)));
-        call.put(vector.wrapping_add(n), &u8::from(resident))?;
+        system.put(vector.wrapping_add(n), &u8::from(resident))?;
     }
     Ok(0)
 }

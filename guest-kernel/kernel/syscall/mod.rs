@@ -1,6 +1,6 @@
 //! System calls: Linux's numbers, arguments and errors, one handler each.
 //!
-//! A handler gets what it may touch in a [`Call`] and the six argument registers. It returns a value, or a [`Stop`]: an
+//! A handler gets what it may touch in a [`System`] and the six argument registers. It returns a value, or a [`Stop`]: an
 //! error number, a wish to be called again after some event, or the end of the thread or process.
 
 mod descriptor;
@@ -23,12 +23,11 @@ use abi::addr::{Gpa, Gva};
 use crate::console::Consoles;
 use crate::fs::open::BadDescriptor;
 use crate::heap::Heap;
-use crate::process::tasks::{Others, collect_memory_files};
-use crate::process::{Ended, Event, Process, Thread};
+use crate::process::tasks::Tasks;
+use crate::process::{Ended, Event};
 use crate::time::Clock;
 use crate::vm::Memory;
 use crate::vm::fault::Invalid;
-use crate::vm::space::AddressSpace;
 use crate::vm::user::Plain;
 
 /// A call's arguments: RDI, RSI, RDX, R10, R8, R9.
@@ -80,7 +79,7 @@ pub struct Machine {
     pub consoles: Consoles,
     /// State of the random numbers.
     pub random: crate::random::Random,
-    /// Names of calls that were missed, so that each is named once.
+    /// A bit for each number of a call that programs missed.
     pub missed: [u64; 8],
     /// AT_HWCAP: features of the CPU.
     pub hwcap: u64,
@@ -90,37 +89,31 @@ pub struct Machine {
     pub heap: &'static Heap,
 }
 
-/// What a handler may touch.
-pub struct Call<'k> {
-    /// Everything that all address spaces share.
-    pub memory: &'k mut Memory,
-    /// The calling process.
-    pub process: &'k mut Process,
-    /// The calling thread.
-    pub thread: &'k mut Thread,
-    /// Its address space.
-    pub space: &'k mut AddressSpace,
-    /// Everyone else.
-    pub others: &'k mut Others,
-    /// The machine.
-    pub machine: &'k mut Machine,
+/// What a handler may touch, and any other trap.
+pub struct System {
+    /// Frames, swap, files, counters.
+    pub memory: Memory,
+    /// Processes and threads; the calling one is the current one.
+    pub tasks: Tasks,
+    /// Clock and consoles.
+    pub machine: Machine,
     /// The table that maps the kernel alone.
     pub root: Gpa,
-    /// The time-stamp counter when the calling thread got the CPU.
+    /// The time-stamp counter when the running thread got the CPU.
     pub since: u64,
 }
 
-impl Call<'_> {
+impl System {
     fn put<T: Plain>(&mut self, to: u64, value: &T) -> Result<(), Invalid> {
-        self.memory.put_user(self.space, Gva(to), value)
+        self.memory.put_user(&mut self.tasks.space, Gva(to), value)
     }
 
     fn get<T: Plain + Default>(&mut self, from: u64) -> Result<T, Invalid> {
-        self.memory.get_user(self.space, Gva(from))
+        self.memory.get_user(&mut self.tasks.space, Gva(from))
     }
 
     fn write(&mut self, to: u64, bytes: &[u8]) -> Result<(), Invalid> {
-        self.memory.write_user(self.space, Gva(to), bytes)
+        self.memory.write_user(&mut self.tasks.space, Gva(to), bytes)
     }
 
     /// Makes sure that the kernel has memory for what a call adds to its tables.
@@ -133,9 +126,9 @@ impl Call<'_> {
     }
 
     /// After a mapping or a descriptor is gone: files without a disk that nobody has any more are gone, too.
-    fn collect_memory_files(&mut self) {
+    pub fn collect_memory_files(&mut self) {
         if !self.memory.memory_files.is_empty() {
-            collect_memory_files(self.memory, self.process, self.space, self.others);
+            self.tasks.collect_memory_files(&mut self.memory);
         }
     }
 
@@ -143,32 +136,46 @@ impl Call<'_> {
     fn expired(&mut self, deadline: u64) -> bool {
         self.machine.clock.now() >= deadline
     }
+}
 
-    /// What the kernel lacks.
-    fn missing(&mut self, number: u64) -> Outcome {
-        let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
-        match self.machine.missed.get_mut(word) {
-            Some(missed) if *missed & bit != 0 => {}
-            missed => {
-                if let Some(missed) = missed {
-                    *missed |= bit;
-                }
-                log::warn!("system call {number} is not there: the program gets ENOSYS");
-            }
-        }
-        Err(Errno::NOSYS.into())
+/// A handler that fetches its arguments itself, so that none are fetched which it does not use.
+type Handler = fn(&mut System) -> Outcome;
+
+/// Calls the handler of the number in RAX.
+#[inline]
+pub fn dispatch(system: &mut System) -> Outcome {
+    let number = system.tasks.thread.registers.rax;
+    match HANDLERS.get(number as usize) {
+        Some(handler) => handler(system),
+        None => missing(system),
     }
+}
+
+/// What the kernel lacks is named once; of the numbers past the last, the first that is seen.
+#[cold]
+fn missing(system: &mut System) -> Outcome {
+    let number = system.tasks.thread.registers.rax;
+    let missed = &mut system.machine.missed;
+    let place = number.min(8 * size_of_val(missed) as u64 - 1);
+    let (word, bit) = (&mut missed[place as usize / 64], 1 << (place % 64));
+    if *word & bit == 0 {
+        *word |= bit;
+        log::warn!("system call {number} is not there: the program gets ENOSYS");
+    }
+    Err(Errno::NOSYS.into())
 }
 
 macro_rules! system_calls {
     ($($number:literal => $handler:path,)*) => {
-        /// Calls the handler of a number (arch/x86/entry/syscalls/syscall_64.tbl).
-        pub fn dispatch(call: &mut Call<'_>, number: u64, arguments: Arguments) -> Outcome {
-            match number {
-                $($number => $handler(call, arguments),)*
-                _ => call.missing(number),
-            }
-        }
+        /// By number (arch/x86/entry/syscalls/syscall_64.tbl).
+        static HANDLERS: [Handler; 440] = {
+            let mut handlers: [Handler; 440] = [missing; 440];
+            $(handlers[$number] = |system| {
+                let arguments = system.tasks.thread.registers.arguments();
+                $handler(system, arguments)
+            };)*
+            handlers
+        };
     };
 }
 

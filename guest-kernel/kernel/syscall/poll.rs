@@ -1,6 +1,6 @@
 //! Waiting for descriptors: poll and ppoll.
 
-use super::{Arguments, Call, Errno, Outcome, Stop};
+use super::{Arguments, Errno, Outcome, Stop, System};
 use crate::drivers::console::Ready;
 use crate::fs::open::{LIMIT, Object};
 use crate::fs::pipe::ATOMIC;
@@ -14,8 +14,8 @@ const HUP: u16 = 0x10;
 const NVAL: u16 = 0x20;
 
 /// What a descriptor is ready for.
-fn ready(call: &mut Call<'_>, number: u32) -> u16 {
-    let Ok(file) = call.process.descriptors.get(u64::from(number)) else { return NVAL };
+fn ready(system: &mut System, number: u32) -> u16 {
+    let Ok(file) = system.tasks.process.descriptors.get(u64::from(number)) else { return NVAL };
     match &file.object {
         Object::Output(_) => OUT,
         Object::Pipe(end) if end.writes() => {
@@ -26,7 +26,7 @@ fn ready(call: &mut Call<'_>, number: u32) -> u16 {
             let bytes = if end.pipe().is_empty() { 0 } else { IN };
             bytes | if end.pipe().is_ended() { HUP } else { 0 }
         }
-        Object::Input => match call.machine.consoles.input.as_mut().map(|input| input.poll()) {
+        Object::Input => match system.machine.consoles.input.as_mut().map(|input| input.poll()) {
             Some(Ready::NotYet) => 0,
             Some(Ready::Bytes(_)) => IN,
             Some(Ready::End) | None => IN | HUP,
@@ -36,35 +36,35 @@ fn ready(call: &mut Call<'_>, number: u32) -> u16 {
 }
 
 /// `timeout` in nanoseconds, none for ever.
-fn wait(call: &mut Call<'_>, list: u64, count: u64, timeout: Option<u64>) -> Outcome {
+fn wait(system: &mut System, list: u64, count: u64, timeout: Option<u64>) -> Outcome {
     if count > LIMIT as u64 {
         return Err(Errno::INVAL.into());
     }
     let mut found = 0;
     for n in 0..count {
         let at = list.wrapping_add(8 * n);
-        let number: i32 = call.get(at)?;
-        let events: u16 = call.get(at.wrapping_add(4))?;
+        let number: i32 = system.get(at)?;
+        let events: u16 = system.get(at.wrapping_add(4))?;
         // A negative number is passed by.
         let state =
-            u32::try_from(number).map_or(0, |number| ready(call, number) & (events | ERR | HUP | NVAL));
-        call.put(at.wrapping_add(6), &state)?;
+            u32::try_from(number).map_or(0, |number| ready(system, number) & (events | ERR | HUP | NVAL));
+        system.put(at.wrapping_add(6), &state)?;
         found += u64::from(state != 0);
     }
     if found > 0 {
         return Ok(found);
     }
     let Some(timeout) = timeout else { return Err(Stop::Wait(Event::Any, None)) };
-    let end = super::time::deadline(call, timeout);
-    if call.expired(end) { Ok(0) } else { Err(Stop::Wait(Event::Any, Some(end))) }
+    let end = super::time::deadline(system, timeout);
+    if system.expired(end) { Ok(0) } else { Err(Stop::Wait(Event::Any, Some(end))) }
 }
 
-pub fn poll(call: &mut Call<'_>, [list, count, milliseconds, ..]: Arguments) -> Outcome {
+pub fn poll(system: &mut System, [list, count, milliseconds, ..]: Arguments) -> Outcome {
     let timeout = u64::try_from(milliseconds as i32).ok().map(|ms| ms * (SECOND / 1000));
-    wait(call, list, count, timeout)
+    wait(system, list, count, timeout)
 }
 
-pub fn ppoll(call: &mut Call<'_>, [list, count, timeout, ..]: Arguments) -> Outcome {
-    let timeout = if timeout == 0 { None } else { Some(super::time::read_time(call, timeout)?) };
-    wait(call, list, count, timeout)
+pub fn ppoll(system: &mut System, [list, count, timeout, ..]: Arguments) -> Outcome {
+    let timeout = if timeout == 0 { None } else { Some(super::time::read_time(system, timeout)?) };
+    wait(system, list, count, timeout)
 }

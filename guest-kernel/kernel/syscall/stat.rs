@@ -1,7 +1,7 @@
 //! What is known of files: stat and its relatives.
 
 use super::file::{AT_FDCWD, lookup, user_path};
-use super::{Arguments, Call, Errno, Outcome};
+use super::{Arguments, Errno, Outcome, System};
 use crate::fs::open::Object;
 use crate::time::SECOND;
 
@@ -23,14 +23,14 @@ struct Status {
     device: u64,
 }
 
-fn status(call: &Call<'_>, object: &Object) -> Status {
+fn status(system: &System, object: &Object) -> Status {
     /// makedev(3) for small numbers.
     const fn device(major: u64, minor: u64) -> u64 {
         major << 8 | minor
     }
     let plain = |inode, mode, device| Status { inode, mode, size: 0, mtime_ns: 0, device };
     let stream = |number: u32| {
-        if call.machine.consoles.terminals >> number & 1 != 0 {
+        if system.machine.consoles.terminals >> number & 1 != 0 {
             plain(1 + u64::from(number), CHARACTER | 0o620, device(136, 0))
         } else {
             plain(1 + u64::from(number), PIPE | 0o600, 0)
@@ -50,11 +50,11 @@ fn status(call: &Call<'_>, object: &Object) -> Status {
             plain(inode | 1 << 32, DIRECTORY | 0o755, 0)
         }
         Object::File(id) if id.memory_number().is_some() => {
-            let size = call.memory.file_len(*id);
+            let size = system.memory.file_len(*id);
             Status { inode: 1000 + u64::from(id.0), mode: REGULAR | 0o600, size, mtime_ns: 0, device: 0 }
         }
         Object::File(id) => {
-            let file = call.memory.files.file(*id);
+            let file = system.memory.files.file(*id);
             Status {
                 inode: 1000 + u64::from(id.0),
                 mode: REGULAR | file.mode & 0o7777,
@@ -67,8 +67,8 @@ fn status(call: &Call<'_>, object: &Object) -> Status {
 }
 
 /// Writes struct stat.
-fn put_stat(call: &mut Call<'_>, object: &Object, to: u64) -> Outcome {
-    let status = status(call, object);
+fn put_stat(system: &mut System, object: &Object, to: u64) -> Outcome {
+    let status = status(system, object);
     let (seconds, nanoseconds) = (status.mtime_ns / SECOND, status.mtime_ns % SECOND);
     let mut words = [0u64; 18];
     words[0] = DEVICE;
@@ -82,45 +82,45 @@ fn put_stat(call: &mut Call<'_>, object: &Object, to: u64) -> Outcome {
     for time in [9, 11, 13] {
         (words[time], words[time + 1]) = (seconds, nanoseconds);
     }
-    call.put(to, &words)?;
+    system.put(to, &words)?;
     Ok(0)
 }
 
 /// stat, and lstat: there are no symbolic links to tell apart.
-pub fn stat(call: &mut Call<'_>, [name, to, ..]: Arguments) -> Outcome {
-    let path = user_path(call, AT_FDCWD, name)?;
-    let object = lookup(call, &path)?;
-    put_stat(call, &object, to)
+pub fn stat(system: &mut System, [name, to, ..]: Arguments) -> Outcome {
+    let path = user_path(system, AT_FDCWD, name)?;
+    let object = lookup(system, &path)?;
+    put_stat(system, &object, to)
 }
 
-pub fn fstat(call: &mut Call<'_>, [number, to, ..]: Arguments) -> Outcome {
-    let file = call.process.descriptors.get(number)?;
-    put_stat(call, &file.object, to)
+pub fn fstat(system: &mut System, [number, to, ..]: Arguments) -> Outcome {
+    let file = system.tasks.process.descriptors.get(number)?;
+    put_stat(system, &file.object, to)
 }
 
 /// What a directory descriptor with a path, or with AT_EMPTY_PATH the descriptor itself, names.
-fn object_at(call: &mut Call<'_>, directory: u64, name: u64, flags: u64) -> Result<Object, super::Stop> {
-    if flags & AT_EMPTY_PATH != 0 && (name == 0 || call.get::<u8>(name)? == 0) {
+fn object_at(system: &mut System, directory: u64, name: u64, flags: u64) -> Result<Object, super::Stop> {
+    if flags & AT_EMPTY_PATH != 0 && (name == 0 || system.get::<u8>(name)? == 0) {
         if directory as i32 == AT_FDCWD {
-            return Ok(Object::Directory(call.process.directory.clone()));
+            return Ok(Object::Directory(system.tasks.process.directory.clone()));
         }
-        return Ok(call.process.descriptors.get(directory)?.object.clone());
+        return Ok(system.tasks.process.descriptors.get(directory)?.object.clone());
     }
-    let path = user_path(call, directory as i32, name)?;
-    Ok(lookup(call, &path)?)
+    let path = user_path(system, directory as i32, name)?;
+    Ok(lookup(system, &path)?)
 }
 
-pub fn newfstatat(call: &mut Call<'_>, [directory, name, to, flags, ..]: Arguments) -> Outcome {
-    let object = object_at(call, directory, name, flags)?;
-    put_stat(call, &object, to)
+pub fn newfstatat(system: &mut System, [directory, name, to, flags, ..]: Arguments) -> Outcome {
+    let object = object_at(system, directory, name, flags)?;
+    put_stat(system, &object, to)
 }
 
 /// Writes struct statx.
-pub fn statx(call: &mut Call<'_>, [directory, name, flags, _, to, _]: Arguments) -> Outcome {
+pub fn statx(system: &mut System, [directory, name, flags, _, to, _]: Arguments) -> Outcome {
     /// STATX_BASIC_STATS: everything but the birth time.
     const BASIC: u64 = 0x7ff;
-    let object = object_at(call, directory, name, flags)?;
-    let status = status(call, &object);
+    let object = object_at(system, directory, name, flags)?;
+    let status = status(system, &object);
     let mut words = [0u64; 32];
     words[0] = BASIC | BLOCK_SIZE << 32;
     words[2] = 1;
@@ -133,15 +133,15 @@ pub fn statx(call: &mut Call<'_>, [directory, name, flags, _, to, _]: Arguments)
     }
     words[16] = (status.device >> 8) | (status.device & 0xff) << 32;
     words[17] = DEVICE << 32;
-    call.put(to, &words)?;
+    system.put(to, &words)?;
     Ok(0)
 }
 
-fn check(call: &Call<'_>, object: &Object, mode: u64) -> Outcome {
+fn check(system: &System, object: &Object, mode: u64) -> Outcome {
     const WRITE: u64 = 2;
     const EXECUTE: u64 = 1;
-    let status = status(call, object);
-    let read_only = matches!(object, Object::File(file) if call.memory.files.file(*file).read_only);
+    let status = status(system, object);
+    let read_only = matches!(object, Object::File(file) if system.memory.files.file(*file).read_only);
     // The program is root: it may read and write all, and execute what anybody may.
     if mode & WRITE != 0 && read_only || mode & EXECUTE != 0 && status.mode & 0o111 == 0 {
         return Err(Errno::ACCES.into());
@@ -149,15 +149,15 @@ fn check(call: &Call<'_>, object: &Object, mode: u64) -> Outcome {
     Ok(0)
 }
 
-pub fn access(call: &mut Call<'_>, [name, mode, ..]: Arguments) -> Outcome {
-    faccessat(call, [AT_FDCWD as u64, name, mode, 0, 0, 0])
+pub fn access(system: &mut System, [name, mode, ..]: Arguments) -> Outcome {
+    faccessat(system, [AT_FDCWD as u64, name, mode, 0, 0, 0])
 }
 
 /// faccessat, and faccessat2, which has flags.
-pub fn faccessat(call: &mut Call<'_>, [directory, name, mode, ..]: Arguments) -> Outcome {
+pub fn faccessat(system: &mut System, [directory, name, mode, ..]: Arguments) -> Outcome {
     if mode & !7 != 0 {
         return Err(Errno::INVAL.into());
     }
-    let object = object_at(call, directory, name, 0)?;
-    check(call, &object, mode)
+    let object = object_at(system, directory, name, 0)?;
+    check(system, &object, mode)
 }
