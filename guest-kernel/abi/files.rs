@@ -2,7 +2,10 @@
 //!
 //! Sector 0 starts with an [`IndexHeader`]; [`Entry`] `n` is at byte `4096 + n * 512`. Each file has
 //! an extent that starts on a page boundary after the index. Reading past a file's end within its
-//! last page gives zeros; writing there leaves the host file's length as it is.
+//! extent gives zeros; what is written there is lost.
+//!
+//! Writing one entry's sector sets the file's length, and so the host file's: only `len` of what is written
+//! counts, it is at most `capacity`, and the file must not be read-only.
 
 /// First word of the disk.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"bffiles\0");

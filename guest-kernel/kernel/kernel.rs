@@ -13,7 +13,7 @@ use crate::arch::apic;
 use crate::arch::cpu::{self, msr};
 use crate::arch::trap::{self, Registers};
 use crate::process::signal::{Action, Info, Set, number, push_frame};
-use crate::process::tasks::{ProcessSlot, Tasks, Turn};
+use crate::process::tasks::{Tasks, Turn};
 use crate::process::{Ended, Event, FIRST, Interrupted, Pause, State};
 use crate::syscall::{Errno, Stop, System, dispatch};
 use crate::time::SECOND;
@@ -213,7 +213,10 @@ impl Kernel {
             self.system.tasks.send(slot, number::KILL, Info::default());
         } else {
             // Its memory is needed now, not at its next turn.
-            self.end_other(slot, Ended::Signal(number::KILL));
+            if let Some(space) = self.system.tasks.give_up_space(slot) {
+                self.system.memory.destroy(space);
+            }
+            self.system.end_process(slot, id, Ended::Signal(number::KILL));
         }
     }
 
@@ -405,8 +408,8 @@ impl Kernel {
         }
         let System { memory, tasks, root, .. } = &mut self.system;
         tasks.change_space(memory, AddressSpace::without_pages(*root));
-        tasks.end_process(tasks.process.slot, how);
-        self.system.collect_memory_files();
+        let (slot, id) = (tasks.process.slot, tasks.process.id);
+        self.system.end_process(slot, id, how);
         self.give_way(Turn::Last);
     }
 
@@ -422,14 +425,6 @@ impl Kernel {
             others.wake_futex(process.slot, word, 1);
         }
         self.give_way(Turn::Last);
-    }
-
-    /// Ends a process that does not run.
-    fn end_other(&mut self, slot: ProcessSlot, how: Ended) {
-        if let Some(space) = self.system.tasks.give_up_space(slot) {
-            self.system.memory.destroy(space);
-        }
-        self.system.tasks.end_process(slot, how);
     }
 }
 

@@ -10,7 +10,7 @@
 //!   kernel.rs    what happens at a trap
 //!   syscall/     Linux's system calls, one handler each
 //!   process/     processes, threads, the scheduler, ELF files and how they are started
-//!   fs/          files, paths, descriptors; proc.rs and console.rs beside it
+//!   proc/        what /proc tells; fs/  files, names, descriptors; console.rs beside it
 //!   vm/          virtual memory: see its own page, it is what all this is for
 //!   drivers/     virtio disks and consoles, the serial log
 //!   arch/        the CPU: traps, segments, control registers, interrupt controllers, the direct map

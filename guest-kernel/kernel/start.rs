@@ -18,11 +18,14 @@ use crate::drivers::block::{Block, SECTORS_A_PAGE};
 use crate::drivers::mmio::Mmio;
 use crate::drivers::{console, serial};
 use crate::fs::FileDisk;
+use crate::fs::lock::Locks;
+use crate::fs::open::Object;
+use crate::fs::tree::Tree;
 use crate::heap::Heap;
 use crate::kernel::{Kernel, power_off, system_call_from_user, trap_from_user};
 use crate::process::exec::{self, Arguments, Loaded};
 use crate::process::tasks::{ProcessSlot, Tasks};
-use crate::process::{self, Process, Thread};
+use crate::process::{self, Process, Thread, command_of};
 use crate::random::Random;
 use crate::syscall::{Errno, Machine, System};
 use crate::time::Clock;
@@ -140,7 +143,7 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
         stats,
         pinned: Vec::new(),
         segments: Vec::new(),
-        shared_writes: false,
+        files_written: false,
         exhausted: false,
     }
 }
@@ -161,18 +164,22 @@ fn program(
     heap: &'static Heap,
 ) -> Result<Box<Kernel>, Errno> {
     let path = section(info.program);
-    let file = memory.files.find(path).ok_or(Errno::NOENT)?;
+    let mut tree = Tree::new();
+    for (id, file) in memory.files.all() {
+        tree.add(file.path.clone(), Object::File(id));
+    }
+    let Some(&Object::File(file)) = tree.get(path) else { return Err(Errno::NOENT) };
     let (argv, envp) = (strings(section(info.argv)), strings(section(info.envp)));
     let answers = &info.cpuid[..(info.cpuid_count as usize).min(info.cpuid.len())];
     let hwcap = answers.iter().find(|answer| answer.function == 1).map_or(0, |answer| answer.edx.into());
     let arguments = Arguments { path, argv: &argv, envp: &envp, random: &info.random, hwcap };
-    let loaded = exec::load(&mut memory, file, root, &arguments)?;
+    let loaded = exec::load(&mut memory, &tree, file, root, &arguments)?;
     // SAFETY: the program's table has the kernel half of the current one.
     unsafe { cpu::set_cr3(loaded.space.table.root()) };
 
     let Loaded { space, entry, stack } = loaded;
     let directory = crate::fs::path::resolve(b"/", section(info.directory));
-    let process = |slot| Process::first(slot, file, path, directory);
+    let process = |slot| Process::first(slot, file, path, directory, command_of(&argv));
     let thread = Thread::new(process::FIRST, ProcessSlot(0), entry, stack);
     let system = System {
         memory,
@@ -184,8 +191,10 @@ fn program(
             missed: [0; 8],
             hwcap,
             pipes: 0,
+            locks: Locks::default(),
             heap,
         },
+        tree,
         root,
         since: 0,
     };

@@ -37,6 +37,12 @@ impl Clock {
         ((u128::from(cycles) * u128::from(self.scale)) >> 32) as u64
     }
 
+    /// When the machine started, in nanoseconds since 1970.
+    #[must_use]
+    pub fn boot_unix(&self) -> u64 {
+        self.boot_unix_ns
+    }
+
     /// Nanoseconds since 1970.
     #[must_use]
     pub fn unix(&self) -> u64 {

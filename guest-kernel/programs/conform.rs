@@ -7,6 +7,8 @@
 // A check says with `unwrap` and `expect` what must hold.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "conform/file.rs"]
+mod file;
 #[path = "conform/mapping.rs"]
 mod mapping;
 #[path = "conform/os.rs"]
@@ -28,9 +30,9 @@ fn main() {
     if process::is_started_by_a_check(&words) {
         return;
     }
-    for (name, check) in
-        [process::CHECKS, pipe::CHECKS, signal::CHECKS, thread::CHECKS, mapping::CHECKS].concat()
-    {
+    let checks =
+        [process::CHECKS, pipe::CHECKS, signal::CHECKS, thread::CHECKS, mapping::CHECKS, file::CHECKS];
+    for (name, check) in checks.concat() {
         if words.is_empty() || words.iter().any(|word| name.contains(word.as_str())) {
             check();
             println!("{name}: ok");

@@ -1,5 +1,6 @@
-//! Sizes that cannot work, refused before anything is started.
+//! Sizes that cannot work, refused before anything is started; and the one limit that is ours to raise.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
 use crate::memory::Size;
@@ -52,6 +53,13 @@ fn check_against(ram: Size, budget: Option<Size>, memory: Size) -> Result<(), Li
         return Err(LimitError::Machine { option, size, memory });
     }
     Ok(())
+}
+
+/// Lets this process open as many files as it may: each file that the guest sees is open. Where that does not work, opening the
+/// one too many says so.
+pub fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn machine_memory() -> Size {

@@ -1,5 +1,6 @@
 //! `bifold run`: a program, or another kernel, in a guest.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::io;
 use std::os::fd::AsFd;
@@ -12,13 +13,13 @@ use rustix::termios::{isatty, tcgetwinsize};
 
 use super::output::create;
 use super::{limits, outcome, policy, program};
-use crate::devices::{DiskFile, FileSpec};
-use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Start, Streams};
+use crate::devices::{Access, DiskFile, FileSpec, FolderSpec};
+use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Start, Streams, libraries};
 use crate::memory::{Backing, Size};
 use crate::report::Report;
 use crate::store::StoreSpec;
 
-/// Run a static Linux program in a guest, or another kernel
+/// Run a Linux program in a guest, or another kernel
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Guest RAM: what the guest believes it has
@@ -42,9 +43,13 @@ pub struct Args {
     /// Which pages the host evicts
     #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy::parser())]
     pub host_policy: PolicyKind,
-    /// Make a file of the host visible in the guest; :ro makes it read-only (may be repeated)
-    #[arg(long, value_name = "HOST[:GUEST][:ro]", conflicts_with = "kernel")]
+    /// Make a file of the host visible in the guest: :ro read-only, :create=SIZE as one that may grow to SIZE and is made if
+    /// it is not there (may be repeated)
+    #[arg(long, value_name = "HOST[:GUEST][:ro|:create=SIZE]", conflicts_with = "kernel")]
     pub file: Vec<FileSpec>,
+    /// Make each file under a folder of the host visible in the guest; :ro makes them read-only (may be repeated)
+    #[arg(long, value_name = "HOST[:GUEST][:ro]", conflicts_with = "kernel")]
+    pub dir: Vec<FolderSpec>,
     /// Set a variable of the program's environment, which otherwise has only PATH, HOME and TERM (may be repeated)
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "kernel", value_parser = variable)]
     pub env: Vec<String>,
@@ -60,7 +65,7 @@ pub struct Args {
     /// End the run after this long, with exit status 124
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: Option<u64>,
-    /// The program, a static ELF file, and its arguments
+    /// The program, an ELF file, and its arguments; the libraries that it needs are made visible in the guest
     #[arg(
         value_name = "PROGRAM",
         trailing_var_arg = true,
@@ -118,13 +123,37 @@ fn program_of(args: &Args) -> Result<Program, Box<dyn Error>> {
     let name = args.command.first().ok_or("no PROGRAM: name one, or a kernel with --kernel")?;
     let path = program::find(name)?;
     let in_guest = if name.contains('/') { Path::new(name) } else { &path };
-    let spec = FileSpec::new(&path, &in_guest.to_string_lossy(), true)?;
-    let mut start = start(&spec.guest, args.command.clone(), &args.env);
+    let program = FileSpec::new(&path, &in_guest.to_string_lossy(), Access::ReadOnly)?;
+    let mut start = start(&program.guest, args.command.clone(), &args.env);
     let streams = own_streams()?;
-    let files = std::iter::once(&spec).chain(&args.file).map(DiskFile::open).collect::<Result<_, _>>()?;
+    limits::raise_open_files();
+    let files = files_of(args, program)?.iter().map(DiskFile::open).collect::<Result<_, _>>()?;
     (start.terminals, start.window) = terminals();
     let swap = args.swap.or(Size::from_bytes(args.ram.bytes() * 4).ok());
     Ok(Program { start, files, swap, policy: args.guest_policy, streams })
+}
+
+/// Everything that the guest sees. What the user named comes before what comes along with it; two files that the user wants under
+/// one path are two, and an error later.
+fn files_of(args: &Args, program: FileSpec) -> Result<Vec<FileSpec>, Box<dyn Error>> {
+    let mut files = args.file.clone();
+    let mut others = Vec::new();
+    for folder in &args.dir {
+        others.extend(folder.files()?);
+    }
+    for library in libraries::of(&program.host) {
+        others.push(FileSpec::new(&library, &library.to_string_lossy(), Access::ReadOnly)?);
+    }
+    if !files.iter().any(|file| file.guest == program.guest && same_file(&file.host, &program.host)) {
+        files.push(program);
+    }
+    let mut paths: HashSet<_> = files.iter().map(|file| file.guest.clone()).collect();
+    files.extend(others.into_iter().filter(|file| paths.insert(file.guest.clone())));
+    Ok(files)
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 /// How a program at `path` in the guest is started. The guest's only folder tree is its files', so every relative

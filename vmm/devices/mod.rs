@@ -18,7 +18,7 @@ mod virtio;
 pub use bus::{Bus, BusDevice, BusError, SharedDevice};
 pub use disk::{Disk, DiskError};
 pub use exit_port::ExitPort;
-pub use file_disk::{DiskFile, FileDisk, FileError, FileSpec, SpecError};
+pub use file_disk::{Access, DiskFile, FileDisk, FileError, FileSpec, FolderError, FolderSpec, SpecError};
 pub use guest_log::GuestLog;
 pub use outcome::{Ending, Outcome};
 pub use serial::SerialPort;

@@ -1,14 +1,13 @@
 //! A job: what runs in the lab, and the files that it needs there.
 //!
 //! The rule for files is short. An argument that names a regular file of this machine is carried to the same path in the
-//! lab, and so is the part of it before a colon (`--file HOST:GUEST`) or after an equals sign (`--file=HOST`). The
-//! working directory is the same. A file that such an argument names and the job writes is carried back; for one that is not there yet,
+//! lab, and so is the part of it before a colon (`--file HOST:GUEST`) or after an equals sign (`--file=HOST`); of a program its
+//! libraries, too, and of a folder that `--dir` names the files under it. The working directory is the same. A file that such an argument names and the job writes is carried back; for one that is not there yet,
 //! the lab has its folder, if this machine has.
 
 use std::collections::BTreeSet;
 use std::env;
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
 
 use lab_init::{Module, Spec};
 
@@ -16,11 +15,11 @@ use super::LabError;
 use super::initrd::{Initrd, Tree};
 use super::machine::Machine;
 use super::parts::Kernel;
+use crate::devices::FolderSpec;
+use crate::machine::libraries;
 
 /// The lab's process 1.
 const INIT: &[u8] = include_bytes!(env!("BIFOLD_LAB_INIT"));
-/// The dynamic loader of x86-64 programs with glibc (System V ABI, AMD64 supplement).
-const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 /// Variables that reach the job: those that its own output depends on.
 const INHERITED: &[&str] = &["RUST_", "BIFOLD_", "COLUMNS", "NO_COLOR"];
 
@@ -51,7 +50,8 @@ impl Job {
     pub fn bifold(arguments: Vec<String>) -> Result<Self, LabError> {
         let program = env::current_exe().map_err(LabError::file("find", Path::new("this program")))?;
         let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
-        let named = named_paths(&arguments, &directory);
+        let mut named = named_paths(&arguments, &directory);
+        named.extend(files_of_folders(&arguments, &directory));
         let command = lab_init::Command { title: None, program: program.clone(), arguments };
         Ok(Self {
             commands: vec![command],
@@ -87,8 +87,8 @@ impl Job {
             tree.folder(folder);
         }
         let mut library_folders = BTreeSet::new();
-        for program in &self.programs {
-            for library in libraries(program) {
+        for program in self.programs.iter().chain(&self.files) {
+            for library in libraries::of(program) {
                 library_folders.extend(library.parent().map(|folder| folder.display().to_string()));
                 tree.file(&library, &library);
             }
@@ -133,6 +133,19 @@ fn named_paths(arguments: &[String], directory: &Path) -> BTreeSet<PathBuf> {
     candidates.map(|name| absolute(name, directory)).collect()
 }
 
+/// The files under the folders that `--dir HOST[:GUEST]` names; what is wrong with one is said by the job itself.
+fn files_of_folders(arguments: &[String], directory: &Path) -> Vec<PathBuf> {
+    let next = arguments.iter().skip(1).map(Some).chain([None]);
+    let folders =
+        arguments.iter().zip(next).filter_map(|(argument, next)| match argument.strip_prefix("--dir") {
+            Some("") => next.map(String::as_str),
+            Some(rest) => rest.strip_prefix('='),
+            None => None,
+        });
+    let files = folders.filter_map(|folder| folder.parse::<FolderSpec>().ok()?.files().ok());
+    files.flatten().map(|file| absolute(&file.host.to_string_lossy(), directory)).collect()
+}
+
 /// Whether a command could leave a regular file here. Nobody knows which arguments name such: the lab looks at all of
 /// them when it is done.
 fn can_be_written(path: &Path) -> bool {
@@ -150,25 +163,6 @@ pub fn absolute(name: &str, directory: &Path) -> PathBuf {
         }
     }
     path
-}
-
-/// The shared libraries of a program and their loader; none for a static one.
-fn libraries(program: &Path) -> Vec<PathBuf> {
-    let listing = Command::new(LOADER).arg("--list").arg(program).output();
-    let Some(listing) = listing.ok().filter(|listing| listing.status.success()) else {
-        return Vec::new();
-    };
-    parse_libraries(&String::from_utf8_lossy(&listing.stdout))
-}
-
-/// Reads the loader's list. Lines are `NAME => PATH (ADDRESS)` or `PATH (ADDRESS)`.
-fn parse_libraries(listing: &str) -> Vec<PathBuf> {
-    let path = |line: &str| {
-        let path = line.split_once(" => ").map_or(line, |(_, path)| path).trim();
-        let (path, _) = path.rsplit_once(" (")?;
-        path.starts_with('/').then(|| PathBuf::from(path))
-    };
-    listing.lines().filter_map(path).chain([PathBuf::from(LOADER)]).collect()
 }
 
 #[cfg(test)]
@@ -203,13 +197,5 @@ mod tests {
         assert_eq!(wanted, [true; 4]);
         let places = ["old", "new", "none/new", ""].map(|name| can_be_written(&path.join(name)));
         assert_eq!(places, [true, true, false, false]);
-    }
-
-    #[test]
-    fn the_loaders_list_gives_paths_only() {
-        let listing = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f1)\n\
-                       \t/lib64/ld-linux-x86-64.so.2 (0x00007f2)\n";
-        let expected = ["/lib/x86_64-linux-gnu/libc.so.6", LOADER, LOADER].map(PathBuf::from);
-        assert_eq!(parse_libraries(listing), expected);
     }
 }

@@ -1,6 +1,7 @@
 //! What an ELF file is, checked before anything is started with it.
 
 use abi::addr::Gpa;
+use abi::files::MAX_PATH;
 use abi::layout::KERNEL;
 use object::LittleEndian as Le;
 use object::elf::{
@@ -22,9 +23,9 @@ pub enum ElfError {
     /// A relocatable object, a core dump.
     #[error("is an ELF file but not an executable: link it first")]
     NotExecutable,
-    /// It has an interpreter.
-    #[error("is dynamically linked: link it statically (gcc -static; rustc -C target-feature=+crt-static)")]
-    Dynamic,
+    /// What it says of its interpreter is no path.
+    #[error("wants an interpreter whose path is none: it is not a complete program")]
+    Interpreter,
     /// A header or a segment lies past the end of the file.
     #[error("is truncated: a part that its headers name lies past its end; copy or build it again")]
     Truncated,
@@ -43,16 +44,20 @@ pub enum ElfError {
     },
 }
 
-/// Checks that `image` is a whole static Linux program for x86-64. Reads no more than its headers.
+/// Checks that `image` is a whole Linux program for x86-64, and returns the path of the interpreter that a dynamic one wants.
+/// Reads no more than its headers.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_program<'a>(image: impl ReadRef<'a>) -> Result<(), ElfError> {
+pub fn check_program<'a>(image: impl ReadRef<'a>) -> Result<Option<String>, ElfError> {
     let headers = program_headers(image)?;
-    if headers.iter().any(|header| header.p_type(Le) == PT_INTERP) {
-        return Err(ElfError::Dynamic);
+    let Some(header) = headers.iter().find(|header| header.p_type(Le) == PT_INTERP) else { return Ok(None) };
+    let path = image.read_bytes_at(header.p_offset(Le), header.p_filesz(Le).min(MAX_PATH as u64 + 1));
+    let path = path.ok().and_then(|path| path.strip_suffix(b"\0")).ok_or(ElfError::Interpreter)?;
+    match std::str::from_utf8(path) {
+        Ok(path) if path.starts_with('/') => Ok(Some(path.to_owned())),
+        _ => Err(ElfError::Interpreter),
     }
-    Ok(())
 }
 
 /// Checks that `image` is a whole 64-bit kernel whose segments lie in the low range of RAM, `ram_bytes`
@@ -110,8 +115,9 @@ mod tests {
 
     #[test]
     fn a_dynamic_program_is_told_from_a_static_one() {
-        assert_eq!(check_program(&*this_test()), Err(ElfError::Dynamic));
-        assert_eq!(check_program(crate::guest::SORT), Ok(()));
+        let loader = "/lib64/ld-linux-x86-64.so.2".to_owned();
+        assert_eq!(check_program(&*this_test()), Ok(Some(loader)));
+        assert_eq!(check_program(crate::guest::SORT), Ok(None));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod board;
 pub mod boot;
 mod config;
 pub mod elf;
+pub mod libraries;
 mod run;
 mod vcpu;
 mod vm;

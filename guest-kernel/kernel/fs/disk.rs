@@ -32,19 +32,30 @@ impl FileId {
     }
 }
 
-/// A file of the disk.
-#[derive(Clone, Debug)]
-pub struct File {
-    /// Its absolute path.
-    pub path: Vec<u8>,
-    /// Its length in bytes, which does not change.
-    pub len: u64,
+/// What is known of a file, on the disk or not, beside its length.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Attributes {
     /// Permission bits.
     pub mode: u32,
     /// When it was last written, nanoseconds since 1970.
     pub mtime_ns: u64,
     /// Nobody may write to it.
     pub read_only: bool,
+}
+
+/// A file of the disk.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Its absolute path.
+    pub path: Vec<u8>,
+    /// Its length in bytes.
+    pub len: u64,
+    /// What its length can be at most.
+    pub capacity: u64,
+    /// The length that the disk knows of.
+    known_len: u64,
+    /// What else is known of it.
+    pub attributes: Attributes,
     first_sector: u64,
 }
 
@@ -64,8 +75,14 @@ impl FileDisk {
     /// One file that fills a disk from its start.
     #[cfg(test)]
     pub fn of_one(disk: Block, len: u64) -> Self {
-        let file =
-            File { path: b"/f".to_vec(), len, mode: 0o644, mtime_ns: 0, read_only: false, first_sector: 0 };
+        let file = File {
+            path: b"/f".to_vec(),
+            len,
+            capacity: len.next_multiple_of(PAGE_SIZE as u64),
+            known_len: len,
+            attributes: Attributes::default(),
+            first_sector: 0,
+        };
         Self { disk: Some(disk), files: alloc::vec![file] }
     }
 
@@ -92,22 +109,45 @@ impl FileDisk {
         Ok(Self { disk: Some(disk), files })
     }
 
-    /// The file of that absolute, normal path.
-    #[must_use]
-    pub fn find(&self, path: &[u8]) -> Option<FileId> {
-        self.files.iter().position(|file| file.path == path).map(|index| FileId(index as u16))
-    }
-
-    /// Whether a path is a directory on the way to some file.
-    #[must_use]
-    pub fn is_directory(&self, path: &[u8]) -> bool {
-        path == b"/" || self.files.iter().any(|file| super::path::leads_to(path, &file.path))
+    /// All files.
+    pub fn all(&self) -> impl Iterator<Item = (FileId, &File)> {
+        self.files.iter().enumerate().map(|(index, file)| (FileId(index as u16), file))
     }
 
     /// What is known of a file.
     #[must_use]
     pub fn file(&self, file: FileId) -> &File {
         &self.files[usize::from(file.0)]
+    }
+
+    /// The same, to be changed; the disk hears of a new length from [`FileDisk::tell_len`].
+    pub fn file_mut(&mut self, file: FileId) -> &mut File {
+        &mut self.files[usize::from(file.0)]
+    }
+
+    /// Tells the disk how long a file is, if it does not know.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn tell_len(&mut self, file: FileId) -> Result<(), Failed> {
+        let len = self.file(file).len;
+        if self.file(file).known_len == len {
+            return Ok(());
+        }
+        let mut page = Page::new();
+        page.0[LEN..LEN + 8].copy_from_slice(&len.to_le_bytes());
+        let at = ENTRIES_START + u64::from(file.0) * size_of::<Entry>() as u64;
+        self.disk.as_mut().ok_or(Failed)?.write(at / 512, &[(page.gpa(), size_of::<Entry>() as u32)])?;
+        self.file_mut(file).known_len = len;
+        Ok(())
+    }
+
+    /// Tells the disk how long all files are.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn tell_lens(&mut self) -> Result<(), Failed> {
+        (0..self.files.len()).try_for_each(|file| self.tell_len(FileId(file as u16)))
     }
 
     /// Its length in bytes.
@@ -132,11 +172,14 @@ impl FileDisk {
         self.disk.as_mut().ok_or(Failed)?.read(sector, to)
     }
 
-    /// Writes a page of a file.
+    /// Writes a page of a file. The disk takes only what is before the end that it knows of.
     ///
     /// # Errors
     /// The device failed.
     pub fn write_page(&mut self, file: FileId, page: u32, frame: Gpa) -> Result<(), Failed> {
+        if (u64::from(page) + 1) * PAGE_SIZE as u64 > self.file(file).known_len {
+            self.tell_len(file)?;
+        }
         let sector = self.file(file).first_sector + u64::from(page) * SECTORS_A_PAGE;
         self.disk.as_mut().ok_or(Failed)?.write(sector, &[(frame, PAGE_SIZE as u32)])
     }
@@ -150,6 +193,9 @@ impl FileDisk {
     }
 }
 
+/// Where an entry has the length.
+const LEN: usize = core::mem::offset_of!(Entry, len);
+
 /// A page of the heap that the device fills. The heap lies in the direct map, and its pages are aligned.
 struct Page(Box<[u8; PAGE_SIZE]>);
 
@@ -158,9 +204,12 @@ impl Page {
         Self(Box::new([0; PAGE_SIZE]))
     }
 
+    fn gpa(&mut self) -> Gpa {
+        direct::gpa_of(core::hint::black_box(self.0.as_mut_ptr()))
+    }
+
     fn read(&mut self, disk: &mut Block, at: u64) -> Result<(), Failed> {
-        let gpa = direct::gpa_of(core::hint::black_box(self.0.as_mut_ptr()));
-        disk.read(at / 512, &[(gpa, PAGE_SIZE as u32)])
+        disk.read(at / 512, &[(self.gpa(), PAGE_SIZE as u32)])
     }
 
     fn bytes(&self) -> &[u8] {
@@ -181,10 +230,14 @@ fn parse(bytes: &[u8]) -> File {
     let path_len = (word(bytes, core::mem::offset_of!(Entry, path_len)) as usize).min(bytes.len() - PATH);
     File {
         path: bytes[PATH..PATH + path_len].to_vec(),
-        len: word(bytes, core::mem::offset_of!(Entry, len)),
-        mode: half(core::mem::offset_of!(Entry, mode)),
-        mtime_ns: word(bytes, core::mem::offset_of!(Entry, mtime_ns)),
-        read_only: half(core::mem::offset_of!(Entry, flags)) & READ_ONLY != 0,
+        len: word(bytes, LEN),
+        capacity: word(bytes, core::mem::offset_of!(Entry, capacity)),
+        known_len: word(bytes, LEN),
+        attributes: Attributes {
+            mode: half(core::mem::offset_of!(Entry, mode)) & 0o7777,
+            mtime_ns: word(bytes, core::mem::offset_of!(Entry, mtime_ns)),
+            read_only: half(core::mem::offset_of!(Entry, flags)) & READ_ONLY != 0,
+        },
         first_sector: word(bytes, core::mem::offset_of!(Entry, start)) / 512,
     }
 }

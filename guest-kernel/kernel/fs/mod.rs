@@ -1,9 +1,11 @@
-//! Files: those that the VMM offers on the file disk, the devices every program expects, pipes, and open
-//! descriptors.
+//! Files: those that the VMM offers on the file disk, their names and those of new files, the devices every program expects,
+//! pipes, and open descriptors.
 
 mod disk;
+pub mod lock;
 pub mod open;
 pub mod path;
 pub mod pipe;
+pub mod tree;
 
-pub use disk::{File, FileDisk, FileId};
+pub use disk::{Attributes, File, FileDisk, FileId};

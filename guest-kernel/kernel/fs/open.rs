@@ -6,6 +6,7 @@ use core::cell::Cell;
 
 use super::FileId;
 use super::pipe::End;
+use crate::proc::Entry;
 
 /// Most descriptors of a process (RLIMIT_NOFILE).
 pub const LIMIT: usize = 1024;
@@ -17,7 +18,7 @@ pub enum Object {
     Input,
     /// The program's standard output, or (true) its standard error.
     Output(bool),
-    /// A file of the disk.
+    /// A file with pages.
     File(FileId),
     /// /dev/null.
     Null,
@@ -25,8 +26,8 @@ pub enum Object {
     Zero,
     /// /dev/urandom.
     Random,
-    /// /proc/self/maps, as it is when it is read.
-    Maps,
+    /// A file of /proc, whose text is made when it is read.
+    Proc(Entry),
     /// An end of a pipe.
     Pipe(End),
     /// A directory, by its path.
@@ -128,6 +129,12 @@ impl Descriptors {
         let names =
             |descriptor: &Descriptor| matches!(descriptor.file.object, Object::File(id) if id == file);
         self.0.iter().flatten().any(names)
+    }
+
+    /// The open ones among the numbers from `first` on.
+    pub fn from(&self, first: u64) -> impl Iterator<Item = (u64, &Rc<OpenFile>)> {
+        let all = self.0.iter().enumerate().skip(usize::try_from(first).unwrap_or(LIMIT));
+        all.filter_map(|(number, slot)| slot.as_ref().map(|slot| (number as u64, &slot.file)))
     }
 
     /// Closes all.

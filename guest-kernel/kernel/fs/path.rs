@@ -27,10 +27,19 @@ pub fn resolve(directory: &[u8], path: &[u8]) -> Vec<u8> {
     normal
 }
 
+/// The directory that a normal path is in; of the root, itself.
+#[must_use]
+pub fn parent(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(0) | None => b"/",
+        Some(end) => &path[..end],
+    }
+}
+
 /// Whether `path` names a directory on the way to `file`; both are normal.
 #[must_use]
 pub fn leads_to(path: &[u8], file: &[u8]) -> bool {
-    path == b"/" || file.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/"))
+    path == b"/" && file != b"/" || file.strip_prefix(path).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 #[cfg(test)]
@@ -51,6 +60,15 @@ mod tests {
         ];
         for (path, normal) in cases {
             assert_eq!(resolve(b"/home/x", path), normal);
+        }
+    }
+
+    #[test]
+    fn everything_is_in_a_directory() {
+        let cases: [(&[u8], &[u8]); 4] =
+            [(b"/", b"/"), (b"/a", b"/"), (b"/a/b", b"/a"), (b"/a/b/c", b"/a/b")];
+        for (path, directory) in cases {
+            assert_eq!(parent(path), directory);
         }
     }
 

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use abi::addr::{Gva, PAGE_SIZE};
+use abi::files::MAX_PATH;
 
 use crate::vm::page::Rights;
 use crate::vm::table::USER_END;
@@ -20,7 +21,7 @@ pub struct NotExecutable;
 /// What the ELF header says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// Whether it can be loaded anywhere (static PIE).
+    /// Whether it can be loaded anywhere (PIE, or an interpreter).
     pub relocatable: bool,
     /// Where it starts, before relocation.
     pub entry: u64,
@@ -52,6 +53,8 @@ pub struct Program {
     pub segments: Vec<Segment>,
     /// Address of the program headers in memory, before relocation; 0 where they are not loaded.
     pub headers_address: u64,
+    /// Where the path of the program's interpreter is in the file, and its length with the NUL; none for a static program.
+    pub interpreter: Option<(u64, usize)>,
 }
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<u64, NotExecutable> {
@@ -93,15 +96,21 @@ impl Program {
     /// Reads the program headers, `bytes` being all of them.
     ///
     /// # Errors
-    /// It wants an interpreter, or a segment is impossible: unaligned, outside the user's addresses, larger in the file
-    /// than in memory.
+    /// A segment is impossible: unaligned, outside the user's addresses, larger in the file than in memory.
     pub fn parse(header: &Header, bytes: &[u8]) -> Result<Self, NotExecutable> {
         const LOAD: u64 = 1;
         const INTERPRETER: u64 = 3;
-        let mut program = Self { segments: Vec::new(), headers_address: 0 };
+        let mut program = Self { segments: Vec::new(), headers_address: 0, interpreter: None };
         for bytes in bytes.chunks_exact(PROGRAM_HEADER) {
             match number::<4>(bytes, 0)? {
-                INTERPRETER => return Err(NotExecutable),
+                INTERPRETER => {
+                    let len = number::<8>(bytes, 32)?;
+                    if !(2..=MAX_PATH as u64 + 1).contains(&len) {
+                        return Err(NotExecutable);
+                    }
+                    program.interpreter = Some((number::<8>(bytes, 8)?, len as usize));
+                    continue;
+                }
                 LOAD => {}
                 _ => continue,
             }

@@ -9,11 +9,14 @@ use super::auxv::{self, kind};
 use super::elf::{HEADER, Header, NotExecutable, PROGRAM_HEADER, Program, Segment};
 use crate::arch::vector;
 use crate::fs::FileId;
+use crate::fs::open::Object;
+use crate::fs::path::resolve;
+use crate::fs::tree::Tree;
 use crate::syscall::Errno;
 use crate::vm::area::{Area, Backing, Kind, Sharing, TooMany};
 use crate::vm::fault::Invalid;
 use crate::vm::page::Rights;
-use crate::vm::space::{AddressSpace, PIE_BASE, STACK_TOP};
+use crate::vm::space::{AddressSpace, INTERPRETER_BASE, PIE_BASE, STACK_TOP};
 use crate::vm::{Memory, OutOfMemory};
 
 /// Most bytes of arguments and environment together, with a pointer to each string.
@@ -61,32 +64,39 @@ impl From<OutOfMemory> for Errno {
     }
 }
 
-/// Loads a program into a new address space.
+/// Loads a program into a new address space, and the interpreter that it wants (the dynamic loader), which then starts it.
 ///
 /// # Errors
-/// ENOEXEC: not a program for this machine. ENOMEM, EIO, E2BIG (the arguments leave no stack).
+/// ENOEXEC: not a program for this machine. ENOENT: there is no such interpreter. ENOMEM, EIO, E2BIG (the arguments leave no stack).
 pub fn load(
     memory: &mut Memory,
+    tree: &Tree,
     file: FileId,
     kernel: Gpa,
     arguments: &Arguments<'_>,
 ) -> Result<Loaded, Errno> {
     let (header, program) = read_headers(memory, file)?;
-    let bias = if header.relocatable { PIE_BASE.0 } else { 0 };
     let mut space = AddressSpace::new(memory, kernel)?;
-    let mut end = 0;
-    for segment in &program.segments {
-        end = end.max(map_segment(memory, &mut space, file, segment, bias)?.0);
-    }
-    space.heap = Gva(end)..Gva(end);
+    let bias = if header.relocatable { PIE_BASE.0 } else { 0 };
+    let end = map_segments(memory, &mut space, file, &program, bias)?;
+    space.heap = end..end;
 
     let entry = Gva(header.entry.wrapping_add(bias));
     let headers = program.headers_address.wrapping_add(bias);
+    let (start, base) = match interpreter(memory, tree, file, &program)? {
+        None => (entry, 0),
+        Some(interpreter) => {
+            let (header, program) = read_headers(memory, interpreter)?;
+            let base = if header.relocatable { INTERPRETER_BASE.0 } else { 0 };
+            map_segments(memory, &mut space, interpreter, &program, base)?;
+            (Gva(header.entry.wrapping_add(base)), base)
+        }
+    };
     let auxiliary = [
         (kind::PHDR, headers),
         (kind::PHENT, PROGRAM_HEADER as u64),
         (kind::PHNUM, header.headers as u64),
-        (kind::BASE, 0),
+        (kind::BASE, base),
         (kind::FLAGS, 0),
         (kind::ENTRY, entry.0),
         (kind::UID, 0),
@@ -101,7 +111,24 @@ pub fn load(
     let envp = with_vector_environment(envp);
     let stack = auxv::build(STACK_TOP, argv, &envp, path, random, &auxiliary);
     memory.write_user(&mut space, stack.start, &stack.image).map_err(|_| Errno::TOOBIG)?;
-    Ok(Loaded { space, entry, stack: stack.start })
+    Ok(Loaded { space, entry: start, stack: stack.start })
+}
+
+/// The file of the interpreter that a program wants.
+fn interpreter(
+    memory: &mut Memory,
+    tree: &Tree,
+    file: FileId,
+    program: &Program,
+) -> Result<Option<FileId>, Errno> {
+    let Some((offset, len)) = program.interpreter else { return Ok(None) };
+    let mut bytes = vec![0; len];
+    memory.read_file(file, offset, &mut bytes)?;
+    let end = bytes.iter().position(|&byte| byte == 0).ok_or(Errno::NOEXEC)?;
+    match tree.get(&resolve(b"/", &bytes[..end])) {
+        Some(&Object::File(file)) => Ok(Some(file)),
+        _ => Err(Errno::NOENT),
+    }
 }
 
 /// The environment, with what [`vector::environment`] adds.
@@ -131,6 +158,21 @@ fn read_headers(memory: &mut Memory, file: FileId) -> Result<(Header, Program), 
     read(header.headers_at, &mut bytes)?;
     let program = Program::parse(&header, &bytes)?;
     Ok((header, program))
+}
+
+/// Maps a program's segments. Returns the end of the last one's last page.
+fn map_segments(
+    memory: &mut Memory,
+    space: &mut AddressSpace,
+    file: FileId,
+    program: &Program,
+    bias: u64,
+) -> Result<Gva, Errno> {
+    let mut end = Gva(0);
+    for segment in &program.segments {
+        end = end.max(map_segment(memory, space, file, segment, bias)?);
+    }
+    Ok(end)
 }
 
 /// Maps a segment: the pages that the file fills, then zeros. Returns the end of its last page.

@@ -17,6 +17,8 @@ pub use thread::{Event, Interrupted, Pause, State, Thread};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use abi::addr::PAGE_SIZE;
+
 use self::signal::{Action, Pending, SIGNALS};
 use self::tasks::{ProcessSlot, SpaceSlot};
 use crate::fs::FileId;
@@ -104,6 +106,8 @@ pub struct Process {
     pub program: FileId,
     /// Its name: the last part of the program's path, or what prctl set.
     pub name: [u8; 16],
+    /// Its arguments, each with a NUL.
+    pub command: Vec<u8>,
     /// What it wants done on each signal.
     pub actions: Box<[Action; SIGNALS]>,
     /// Signals that any of its threads may take.
@@ -121,7 +125,13 @@ pub struct Process {
 impl Process {
     /// The first process.
     #[must_use]
-    pub fn first(space: SpaceSlot, program: FileId, path: &[u8], directory: Vec<u8>) -> Self {
+    pub fn first(
+        space: SpaceSlot,
+        program: FileId,
+        path: &[u8],
+        directory: Vec<u8>,
+        command: Vec<u8>,
+    ) -> Self {
         Self {
             slot: ProcessSlot(0),
             id: FIRST,
@@ -137,6 +147,7 @@ impl Process {
             directory,
             program,
             name: name_of(path),
+            command,
             actions: Box::new([Action::default(); SIGNALS]),
             pending: Pending::default(),
             alarm: None,
@@ -164,6 +175,7 @@ impl Process {
             directory: self.directory.clone(),
             program: self.program,
             name: self.name,
+            command: self.command.clone(),
             actions: self.actions.clone(),
             pending: Pending::default(),
             alarm: None,
@@ -172,6 +184,15 @@ impl Process {
             children_usage: Usage::default(),
         }
     }
+}
+
+/// Arguments as a process keeps them for those who ask: as many bytes as fit a page.
+#[must_use]
+pub fn command_of(argv: &[&[u8]]) -> Vec<u8> {
+    let mut command: Vec<u8> =
+        argv.iter().flat_map(|argument| argument.iter().chain(b"\0")).copied().collect();
+    command.truncate(PAGE_SIZE);
+    command
 }
 
 /// What a process that runs the program of a path is called.

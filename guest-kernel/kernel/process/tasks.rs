@@ -91,6 +91,12 @@ pub struct Others {
 }
 
 impl Others {
+    /// The process of a number, if it does not run.
+    #[must_use]
+    pub fn process(&self, id: u32) -> Option<&Process> {
+        self.processes.iter().find(|process| process.id == id)
+    }
+
     /// All processes but the running one.
     pub fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
         self.processes.iter_mut()
@@ -433,10 +439,10 @@ impl Tasks {
         }
     }
 
-    /// Takes away the files without a disk that no address space maps and no descriptor names.
+    /// Takes away the files without a disk that have no name, and that no address space maps and no descriptor names.
     pub fn collect_memory_files(&self, memory: &mut Memory) {
         let Self { process, space, others, .. } = self;
-        let files: Vec<_> = memory.memory_files.ids().collect();
+        let files: Vec<_> = memory.memory_files.nameless().collect();
         for file in files {
             let mapped = |space: &AddressSpace| space.areas.all().iter().any(|area| area.is_of(file));
             let open = |process: &Process| process.descriptors.name(file);

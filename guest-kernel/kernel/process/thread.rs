@@ -21,6 +21,8 @@ pub enum Event {
     Vfork,
     /// The pipe of that number was read, written or closed.
     Pipe(u32),
+    /// A lock on a file was given up.
+    Lock,
     /// A futex of the thread's address space, or of all where it is in shared memory, was woken.
     Futex(u64),
     /// Any of these: the waiter looks for itself.

@@ -1,5 +1,7 @@
 //! Descriptors: close, dup, fcntl, ioctl.
 
+use alloc::vec::Vec;
+
 use super::{Arguments, Errno, Outcome, System};
 use crate::fs::open::Object;
 use crate::process::Event;
@@ -9,6 +11,9 @@ const O_CLOEXEC: u64 = 0o2000000;
 pub fn close(system: &mut System, [number, ..]: Arguments) -> Outcome {
     let file = system.tasks.process.descriptors.get(number)?;
     system.tasks.process.descriptors.close(number)?;
+    if let Object::File(id) = file.object {
+        system.machine.locks.close(id, system.tasks.process.id);
+    }
     if let Object::Pipe(end) = &file.object {
         let event = Event::Pipe(end.pipe().number());
         drop(file);
@@ -18,6 +23,24 @@ pub fn close(system: &mut System, [number, ..]: Arguments) -> Outcome {
     {
         drop(file);
         system.collect_memory_files();
+    }
+    Ok(0)
+}
+
+pub fn close_range(system: &mut System, [first, last, flags, ..]: Arguments) -> Outcome {
+    const CLOEXEC: u64 = 4;
+    const UNSHARE: u64 = 2;
+    if first > last || flags & !(CLOEXEC | UNSHARE) != 0 {
+        return Err(Errno::INVAL.into());
+    }
+    let open = system.tasks.process.descriptors.from(first).map(|(number, _)| number);
+    let numbers: Vec<_> = open.take_while(|&number| number <= last).collect();
+    for number in numbers {
+        if flags & CLOEXEC != 0 {
+            system.tasks.process.descriptors.set_close_on_exec(number, true)?;
+        } else {
+            close(system, [number, 0, 0, 0, 0, 0])?;
+        }
     }
     Ok(0)
 }
@@ -72,6 +95,7 @@ pub fn fcntl(system: &mut System, [number, command, argument, ..]: Arguments) ->
             file.flags.set(file.flags.get() & !CHANGEABLE | argument as u32 & CHANGEABLE);
             Ok(0)
         }
+        super::lock::F_GETLK..=super::lock::F_SETLKW => super::lock::fcntl(system, &file, command, argument),
         _ => Err(Errno::INVAL.into()),
     }
 }

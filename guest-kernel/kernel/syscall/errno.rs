@@ -22,7 +22,9 @@ impl Errno {
     pub const NOMEM: Self = Self(12);
     pub const ACCES: Self = Self(13);
     pub const FAULT: Self = Self(14);
+    pub const BUSY: Self = Self(16);
     pub const EXIST: Self = Self(17);
+    pub const XDEV: Self = Self(18);
     pub const NODEV: Self = Self(19);
     pub const NOTDIR: Self = Self(20);
     pub const ISDIR: Self = Self(21);
@@ -36,9 +38,12 @@ impl Errno {
     pub const PIPE: Self = Self(32);
     pub const RANGE: Self = Self(34);
     pub const NAMETOOLONG: Self = Self(36);
+    pub const NOLCK: Self = Self(37);
     pub const NOSYS: Self = Self(38);
+    pub const NOTEMPTY: Self = Self(39);
     pub const OVERFLOW: Self = Self(75);
     pub const OPNOTSUPP: Self = Self(95);
+    pub const AFNOSUPPORT: Self = Self(97);
     pub const TIMEDOUT: Self = Self(110);
 
     /// What a system call returns for it.

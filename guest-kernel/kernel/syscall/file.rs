@@ -1,108 +1,28 @@
 //! Files: open, read, write, seek, names.
 
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 
 use abi::addr::{Gva, PAGE_SIZE};
-use abi::files::MAX_PATH;
 
+use super::name::{AT_FDCWD, lookup, user_path};
 use super::{Arguments, Errno, Outcome, Stop, System, pipe};
 use crate::drivers::block::MAX_SEGMENTS;
 use crate::drivers::console::Ready;
+use crate::fs::FileId;
 use crate::fs::open::{Object, OpenFile};
-use crate::fs::path;
 use crate::process::Event;
 use crate::vm::memory_file::LONGEST;
 use crate::vm::page::Rights;
 use crate::vm::table::USER_END;
 
-/// openat's directory that stands for the working directory.
-pub const AT_FDCWD: i32 = -100;
 /// Most bytes that one call reads or writes (read(2)).
 const MOST: u64 = 0x7fff_f000;
-const O_ACCESS: u64 = 3;
-const O_CREAT: u64 = 0o100;
-const O_EXCL: u64 = 0o200;
-const O_DIRECTORY: u64 = 0o200000;
-const O_CLOEXEC: u64 = 0o2000000;
+/// The bits of the open flags that say what is to be done: 0 read, 1 write, 2 both.
+pub const O_ACCESS: u64 = 3;
+const O_APPEND: u32 = 0o2000;
 const O_NONBLOCK: u32 = 0o4000;
 /// Most parts of readv and writev.
 const MAX_PARTS: u64 = 1024;
-
-/// The absolute path that a pointer names.
-pub fn user_path(system: &mut System, directory: i32, pointer: u64) -> Result<Vec<u8>, Stop> {
-    let string = system.memory.user_string(&mut system.tasks.space, Gva(pointer), 4095)?;
-    let string = string.ok_or(Errno::NAMETOOLONG)?;
-    if string.is_empty() {
-        return Err(Errno::NOENT.into());
-    }
-    let absolute = string.starts_with(b"/");
-    let base = if absolute || directory == AT_FDCWD {
-        system.tasks.process.directory.clone()
-    } else {
-        match &system.tasks.process.descriptors.get(directory as u64)?.object {
-            Object::Directory(path) => path.clone(),
-            _ => return Err(Errno::NOTDIR.into()),
-        }
-    };
-    let path = path::resolve(&base, &string);
-    if path.len() > MAX_PATH { Err(Errno::NAMETOOLONG.into()) } else { Ok(path) }
-}
-
-/// What a path names.
-pub fn lookup(system: &mut System, path: &[u8]) -> Result<Object, Errno> {
-    match path {
-        b"/dev/null" => return Ok(Object::Null),
-        b"/dev/zero" => return Ok(Object::Zero),
-        b"/dev/urandom" | b"/dev/random" => return Ok(Object::Random),
-        b"/dev/stdin" | b"/proc/self/fd/0" => return Ok(Object::Input),
-        b"/dev/stdout" | b"/proc/self/fd/1" => return Ok(Object::Output(false)),
-        b"/dev/stderr" | b"/proc/self/fd/2" => return Ok(Object::Output(true)),
-        b"/proc/self/exe" => return Ok(Object::File(system.tasks.process.program)),
-        b"/proc/self/maps" => return Ok(Object::Maps),
-        _ => {}
-    }
-    match system.memory.files.find(path) {
-        Some(file) => Ok(Object::File(file)),
-        None if system.memory.files.is_directory(path) || path == b"/dev" => {
-            Ok(Object::Directory(path.to_vec()))
-        }
-        None => Err(Errno::NOENT),
-    }
-}
-
-fn open_path(system: &mut System, path: &[u8], flags: u64) -> Outcome {
-    let object = match lookup(system, path) {
-        Ok(_) if flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL => return Err(Errno::EXIST.into()),
-        Ok(object) => object,
-        // There is no place for new files.
-        Err(Errno::NOENT) if flags & O_CREAT != 0 => return Err(Errno::ROFS.into()),
-        Err(error) => return Err(error.into()),
-    };
-    let writes = flags & O_ACCESS != 0;
-    match &object {
-        Object::Directory(_) if writes => return Err(Errno::ISDIR.into()),
-        Object::Directory(_) => {}
-        _ if flags & O_DIRECTORY != 0 => return Err(Errno::NOTDIR.into()),
-        Object::File(file) if writes && system.memory.files.file(*file).read_only => {
-            return Err(Errno::ACCES.into());
-        }
-        Object::Maps if writes => return Err(Errno::ACCES.into()),
-        _ => {}
-    }
-    let file = OpenFile::new(object, (flags & !O_CLOEXEC) as u32);
-    system.tasks.process.descriptors.add(file, 0, flags & O_CLOEXEC != 0).map_err(|_| Errno::MFILE.into())
-}
-
-pub fn open(system: &mut System, [name, flags, ..]: Arguments) -> Outcome {
-    let path = user_path(system, AT_FDCWD, name)?;
-    open_path(system, &path, flags)
-}
-
-pub fn openat(system: &mut System, [directory, name, flags, ..]: Arguments) -> Outcome {
-    let path = user_path(system, directory as i32, name)?;
-    open_path(system, &path, flags)
-}
 
 /// Checks that a file was opened for reading, or (true) for writing, and that the range is one of a program. Returns the
 /// length to be done.
@@ -131,12 +51,10 @@ fn read_at(system: &mut System, file: &OpenFile, offset: u64, to: u64, len: u64)
             super::identity::fill_random(system, to, len as u64)?;
             Ok(len as u64)
         }
-        Object::Maps => {
-            let text = crate::proc::maps(&system.memory, &system.tasks.space);
-            let rest = text.get(offset as usize..).unwrap_or_default();
-            let part = &rest[..len.min(rest.len())];
-            system.write(to, part)?;
-            Ok(part.len() as u64)
+        Object::Proc(entry) => {
+            let bytes = crate::proc::read(system, entry, offset, len).ok_or(Errno::SRCH)?;
+            system.write(to, &bytes)?;
+            Ok(bytes.len() as u64)
         }
         Object::Input => read_input(system, file.flags.get(), to, len),
         Object::Pipe(end) => pipe::read(system, end, file.flags.get(), to, len),
@@ -168,21 +86,22 @@ fn write_at(system: &mut System, file: &OpenFile, offset: u64, from: u64, len: u
     let space = &mut *system.tasks.space;
     match &file.object {
         Object::File(file) => {
-            let end = offset.saturating_add(len as u64);
-            if file.memory_number().is_some() && end > system.memory.file_len(*file) && len > 0 {
-                if end > LONGEST {
-                    return Err(Errno::FBIG.into());
+            let (file, end) = (*file, offset.saturating_add(len as u64));
+            if end > system.memory.file_len(file) && len > 0 {
+                // As much as there is room for.
+                let most = system.memory.longest(file);
+                if offset >= most {
+                    return Err(if most == LONGEST { Errno::FBIG } else { Errno::NOSPC }.into());
                 }
-                system.memory.set_file_len(*file, end);
+                system.memory.set_file_len(file, end.min(most))?;
             }
-            let done = system.memory.write_file_from(space, *file, offset, Gva(from), len)?;
-            // A file of the disk does not grow.
-            if done == 0 && len > 0 { Err(Errno::NOSPC.into()) } else { Ok(done as u64) }
+            system.memory.attributes_mut(file).mtime_ns = system.machine.clock.unix();
+            Ok(system.memory.write_file_from(space, file, offset, Gva(from), len)? as u64)
         }
         Object::Null | Object::Zero | Object::Random => Ok(len as u64),
         Object::Output(error) => write_output(system, *error, from, len),
         Object::Pipe(end) => pipe::write(system, end, file.flags.get(), from, len),
-        Object::Input | Object::Maps | Object::Directory(_) => Err(Errno::BADF.into()),
+        Object::Input | Object::Proc(_) | Object::Directory(_) => Err(Errno::BADF.into()),
     }
 }
 
@@ -221,6 +140,9 @@ pub fn read(system: &mut System, [number, to, len, ..]: Arguments) -> Outcome {
 
 pub fn write(system: &mut System, [number, from, len, ..]: Arguments) -> Outcome {
     let file = system.tasks.process.descriptors.get(number)?;
+    if let (Object::File(id), true) = (&file.object, file.flags.get() & O_APPEND != 0) {
+        file.offset.set(system.memory.file_len(*id));
+    }
     let written = write_at(system, &file, file.offset.get(), from, len)?;
     file.offset.set(file.offset.get() + written);
     Ok(written)
@@ -279,6 +201,28 @@ pub fn writev(system: &mut System, arguments: Arguments) -> Outcome {
     parts(system, arguments, write)
 }
 
+/// The 128-bit offset of these two is in two arguments, of which the first has all that fits.
+pub fn preadv(system: &mut System, [number, vector, count, offset, ..]: Arguments) -> Outcome {
+    at_offset(system, [number, vector, count, offset, 0, 0], readv)
+}
+
+pub fn pwritev(system: &mut System, [number, vector, count, offset, ..]: Arguments) -> Outcome {
+    at_offset(system, [number, vector, count, offset, 0, 0], writev)
+}
+
+fn at_offset(
+    system: &mut System,
+    arguments: Arguments,
+    call: fn(&mut System, Arguments) -> Outcome,
+) -> Outcome {
+    let [number, _, _, offset, ..] = arguments;
+    let file = positioned(system, number, offset)?;
+    let before = file.offset.replace(offset);
+    let outcome = call(system, arguments);
+    file.offset.set(before);
+    outcome
+}
+
 pub fn lseek(system: &mut System, [number, offset, whence, ..]: Arguments) -> Outcome {
     let file = positioned(system, number, 0)?;
     let size = match &file.object {
@@ -325,22 +269,67 @@ pub fn msync(system: &mut System, [start, bytes, flags, ..]: Arguments) -> Outco
     Ok(0)
 }
 
-/// A file of the disk does not change its length.
 pub fn ftruncate(system: &mut System, [number, len, ..]: Arguments) -> Outcome {
-    let file = system.tasks.process.descriptors.get(number)?;
-    match file.object {
-        Object::File(_) if u64::from(file.flags.get()) & O_ACCESS == 0 => Err(Errno::INVAL.into()),
-        Object::File(id) if len == system.memory.file_len(id) => Ok(0),
-        Object::File(id) if id.memory_number().is_some() => {
-            if len > LONGEST {
-                return Err(Errno::FBIG.into());
-            }
-            system.memory.set_file_len(id, len);
-            Ok(0)
-        }
-        Object::File(_) => Err(Errno::PERM.into()),
+    let file = writable(system, number)?;
+    set_len(system, file, len)
+}
+
+pub fn truncate(system: &mut System, [name, len, ..]: Arguments) -> Outcome {
+    let path = user_path(system, AT_FDCWD, name)?;
+    match lookup(system, &path)? {
+        Object::File(file) if system.memory.attributes(file).read_only => Err(Errno::ACCES.into()),
+        Object::File(file) => set_len(system, file, len),
+        Object::Directory(_) => Err(Errno::ISDIR.into()),
         _ => Err(Errno::INVAL.into()),
     }
+}
+
+/// The file of a descriptor that was opened for writing.
+fn writable(system: &System, number: u64) -> Result<FileId, Stop> {
+    let open = system.tasks.process.descriptors.get(number)?;
+    match open.object {
+        Object::File(file) if u64::from(open.flags.get()) & O_ACCESS != 0 => Ok(file),
+        _ => Err(Errno::INVAL.into()),
+    }
+}
+
+fn set_len(system: &mut System, file: FileId, len: u64) -> Outcome {
+    if len > i64::MAX as u64 {
+        return Err(Errno::INVAL.into());
+    }
+    system.memory.set_file_len(file, len)?;
+    system.memory.attributes_mut(file).mtime_ns = system.machine.clock.unix();
+    Ok(0)
+}
+
+/// Makes a file long enough; there is nothing else to be allocated before it is written.
+pub fn fallocate(system: &mut System, [number, mode, offset, len, ..]: Arguments) -> Outcome {
+    const KEEP_SIZE: u64 = 1;
+    let file = writable(system, number)?;
+    let end = offset.checked_add(len).filter(|&end| end <= i64::MAX as u64 && len > 0).ok_or(Errno::INVAL)?;
+    match mode {
+        KEEP_SIZE => Ok(0),
+        0 if end > system.memory.file_len(file) => set_len(system, file, end),
+        0 => Ok(0),
+        _ => Err(Errno::OPNOTSUPP.into()),
+    }
+}
+
+/// Advice about how a file will be read, which changes nothing here.
+pub fn fadvise64(system: &mut System, [number, ..]: Arguments) -> Outcome {
+    positioned(system, number, 0)?;
+    Ok(0)
+}
+
+pub fn sync(system: &mut System, _: Arguments) -> Outcome {
+    system.memory.write_back_all();
+    system.memory.files.flush().map_err(|_| Errno::IO)?;
+    Ok(0)
+}
+
+/// sendfile, splice and copy_file_range: for no two files; the caller reads and writes then.
+pub fn no_shortcut(_: &mut System, _: Arguments) -> Outcome {
+    Err(Errno::INVAL.into())
 }
 
 /// A file without a name or a disk.
@@ -358,40 +347,4 @@ pub fn memfd_create(system: &mut System, [_, flags, ..]: Arguments) -> Outcome {
         system.memory.free_memory_file(file);
         Errno::MFILE.into()
     })
-}
-
-pub fn getcwd(system: &mut System, [to, size, ..]: Arguments) -> Outcome {
-    let mut path = system.tasks.process.directory.clone();
-    path.push(0);
-    if (path.len() as u64) > size {
-        return Err(Errno::RANGE.into());
-    }
-    system.write(to, &path)?;
-    Ok(path.len() as u64)
-}
-
-pub fn chdir(system: &mut System, [name, ..]: Arguments) -> Outcome {
-    let path = user_path(system, AT_FDCWD, name)?;
-    match lookup(system, &path)? {
-        Object::Directory(path) => system.tasks.process.directory = path,
-        _ => return Err(Errno::NOTDIR.into()),
-    }
-    Ok(0)
-}
-
-pub fn readlink(system: &mut System, [name, to, size, ..]: Arguments) -> Outcome {
-    readlinkat(system, [AT_FDCWD as u64, name, to, size, 0, 0])
-}
-
-/// The only symbolic link is the one to the program.
-pub fn readlinkat(system: &mut System, [directory, name, to, size, ..]: Arguments) -> Outcome {
-    let path = user_path(system, directory as i32, name)?;
-    if path != b"/proc/self/exe" {
-        lookup(system, &path)?;
-        return Err(Errno::INVAL.into());
-    }
-    let target = system.memory.files.file(system.tasks.process.program).path.clone();
-    let part = &target[..target.len().min(size as usize)];
-    system.write(to, part)?;
-    Ok(part.len() as u64)
 }

@@ -206,3 +206,8 @@ pub fn getrandom(system: &mut System, [to, len, ..]: Arguments) -> Outcome {
     fill_random(system, to, len)?;
     Ok(len)
 }
+
+/// There is no network.
+pub fn socket(_: &mut System, _: Arguments) -> Outcome {
+    Err(Errno::AFNOSUPPORT.into())
+}

@@ -8,7 +8,9 @@ mod errno;
 mod file;
 mod futex;
 mod identity;
+mod lock;
 mod memory;
+mod name;
 mod pipe;
 mod poll;
 mod process;
@@ -21,9 +23,11 @@ pub use errno::Errno;
 use abi::addr::{Gpa, Gva};
 
 use crate::console::Consoles;
+use crate::fs::lock::Locks;
 use crate::fs::open::BadDescriptor;
+use crate::fs::tree::Tree;
 use crate::heap::Heap;
-use crate::process::tasks::Tasks;
+use crate::process::tasks::{ProcessSlot, Tasks};
 use crate::process::{Ended, Event};
 use crate::time::Clock;
 use crate::vm::Memory;
@@ -85,6 +89,8 @@ pub struct Machine {
     pub hwcap: u64,
     /// How many pipes there were.
     pub pipes: u32,
+    /// Locks on files.
+    pub locks: Locks,
     /// The kernel's memory.
     pub heap: &'static Heap,
 }
@@ -97,6 +103,8 @@ pub struct System {
     pub tasks: Tasks,
     /// Clock and consoles.
     pub machine: Machine,
+    /// Names of files.
+    pub tree: Tree,
     /// The table that maps the kernel alone.
     pub root: Gpa,
     /// The time-stamp counter when the running thread got the CPU.
@@ -125,11 +133,17 @@ impl System {
         Ok(())
     }
 
+    /// Ends a process whose address space is gone already, and what only it had.
+    pub fn end_process(&mut self, slot: ProcessSlot, id: u32, how: Ended) {
+        self.machine.locks.end(id);
+        self.tasks.others.wake(Event::Lock);
+        self.tasks.end_process(slot, how);
+        self.collect_memory_files();
+    }
+
     /// After a mapping or a descriptor is gone: files without a disk that nobody has any more are gone, too.
-    pub fn collect_memory_files(&mut self) {
-        if !self.memory.memory_files.is_empty() {
-            self.tasks.collect_memory_files(&mut self.memory);
-        }
+    fn collect_memory_files(&mut self) {
+        self.tasks.collect_memory_files(&mut self.memory);
     }
 
     /// A wait that ends at `deadline`: true when that is now.
@@ -182,7 +196,7 @@ macro_rules! system_calls {
 system_calls! {
     0 => file::read,
     1 => file::write,
-    2 => file::open,
+    2 => name::open,
     3 => descriptor::close,
     4 => stat::stat,
     5 => stat::fstat,
@@ -216,6 +230,8 @@ system_calls! {
     37 => signal::alarm,
     38 => signal::setitimer,
     39 => process::getpid,
+    40 => file::no_shortcut,
+    41 => identity::socket,
     56 => process::clone,
     57 => process::fork,
     58 => process::vfork,
@@ -225,12 +241,27 @@ system_calls! {
     62 => signal::kill,
     63 => identity::uname,
     72 => descriptor::fcntl,
+    73 => lock::flock,
     74 => file::fsync,
     75 => file::fsync,
+    76 => file::truncate,
     77 => file::ftruncate,
-    79 => file::getcwd,
-    80 => file::chdir,
-    89 => file::readlink,
+    79 => name::getcwd,
+    80 => name::chdir,
+    81 => name::fchdir,
+    82 => name::rename,
+    83 => name::mkdir,
+    84 => name::rmdir,
+    85 => name::creat,
+    86 => name::link,
+    87 => name::unlink,
+    88 => name::symlink,
+    89 => name::readlink,
+    90 => stat::chmod,
+    91 => stat::fchmod,
+    92 => stat::chown,
+    93 => stat::chown,
+    94 => stat::chown,
     95 => identity::umask,
     96 => time::gettimeofday,
     97 => identity::getrlimit,
@@ -241,8 +272,8 @@ system_calls! {
     104 => identity::root,
     107 => identity::root,
     108 => identity::root,
-    110 => process::getppid,
     109 => process::setpgid,
+    110 => process::getppid,
     111 => process::getpgrp,
     112 => process::setsid,
     121 => process::getpgid,
@@ -251,32 +282,59 @@ system_calls! {
     128 => signal::rt_sigtimedwait,
     130 => signal::rt_sigsuspend,
     131 => signal::sigaltstack,
+    137 => stat::statfs,
+    138 => stat::fstatfs,
     157 => identity::prctl,
     158 => identity::arch_prctl,
+    162 => file::sync,
     186 => process::gettid,
+    191 => stat::no_attributes,
+    192 => stat::no_attributes,
+    193 => stat::no_attributes,
+    194 => stat::no_attributes,
+    195 => stat::no_attributes,
+    196 => stat::no_attributes,
     200 => signal::tkill,
     201 => time::time,
     202 => futex::futex,
     204 => identity::sched_getaffinity,
+    217 => name::getdents64,
     218 => process::set_tid_address,
+    221 => file::fadvise64,
     228 => time::clock_gettime,
     229 => time::clock_getres,
     230 => time::clock_nanosleep,
     231 => process::exit_group,
     234 => signal::tgkill,
-    257 => file::openat,
+    257 => name::openat,
+    258 => name::mkdirat,
+    260 => stat::chown,
     262 => stat::newfstatat,
-    267 => file::readlinkat,
+    263 => name::unlinkat,
+    264 => name::renameat,
+    265 => name::linkat,
+    266 => name::symlinkat,
+    267 => name::readlinkat,
+    268 => stat::fchmodat,
     269 => stat::faccessat,
     271 => poll::ppoll,
     273 => identity::set_robust_list,
+    275 => file::no_shortcut,
+    280 => stat::utimensat,
+    285 => file::fallocate,
     292 => descriptor::dup3,
     293 => pipe::pipe2,
+    295 => file::preadv,
+    296 => file::pwritev,
     302 => identity::prlimit64,
+    306 => file::sync,
+    316 => name::renameat2,
     318 => identity::getrandom,
     319 => file::memfd_create,
+    326 => file::no_shortcut,
     332 => stat::statx,
     334 => identity::rseq,
     435 => process::clone3,
+    436 => descriptor::close_range,
     439 => stat::faccessat,
 }

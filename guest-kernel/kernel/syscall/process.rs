@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use abi::addr::Gva;
 
-use super::file::{AT_FDCWD, lookup, user_path};
+use super::name::{AT_FDCWD, lookup, user_path};
 use super::{Arguments, Errno, Outcome, Stop, System};
 use crate::arch::cpu::{self, msr};
 use crate::arch::vector::VectorState;
@@ -13,7 +13,7 @@ use crate::fs::{FileId, path};
 use crate::process::exec::{self, ARGUMENT_BYTES};
 use crate::process::signal::{Action, number};
 use crate::process::tasks::Tasks;
-use crate::process::{Ended, Event, Process, Thread, name_of};
+use crate::process::{Ended, Event, Process, Thread, command_of, name_of};
 use crate::vm::table::USER_END;
 
 /// What clone's flags ask for (clone(2)).
@@ -258,7 +258,8 @@ pub fn execve(system: &mut System, [name, argv, envp, ..]: Arguments) -> Outcome
     system.machine.random.fill(&mut random);
     let hwcap = system.machine.hwcap;
     let arguments = exec::Arguments { path: &path, argv: &argv, envp: &envp, random: &random, hwcap };
-    let loaded = exec::load(&mut system.memory, file, system.root, &arguments)?;
+    let command = command_of(&argv);
+    let loaded = exec::load(&mut system.memory, &system.tree, file, system.root, &arguments)?;
 
     let System { memory, tasks, .. } = system;
     tasks.others.end_threads(tasks.process.slot);
@@ -267,6 +268,7 @@ pub fn execve(system: &mut System, [name, argv, envp, ..]: Arguments) -> Outcome
     process.threads = 1;
     process.program = file;
     process.name = name_of(&path);
+    process.command = command;
     process.descriptors.close_for_exec();
     others.wake_pipes();
     for action in process.actions.iter_mut().filter(|action| action.handler != Action::IGNORE) {
@@ -293,7 +295,7 @@ fn refs(strings: &[Vec<u8>]) -> Vec<&[u8]> {
 
 fn executable(system: &mut System, path: &[u8]) -> Result<FileId, Stop> {
     match lookup(system, path)? {
-        Object::File(file) => Ok(file),
+        Object::File(file) if system.memory.attributes(file).mode & 0o111 != 0 => Ok(file),
         _ => Err(Errno::ACCES.into()),
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of files: stat and its relatives.
 
-use super::file::{AT_FDCWD, lookup, user_path};
+use super::name::{AT_FDCWD, lookup, user_path};
 use super::{Arguments, Errno, Outcome, System};
 use crate::fs::open::Object;
 use crate::time::SECOND;
@@ -17,10 +17,29 @@ const DEVICE: u64 = 1;
 /// What is told of a file.
 struct Status {
     inode: u64,
+    links: u32,
     mode: u32,
     size: u64,
     mtime_ns: u64,
     device: u64,
+}
+
+/// The number of what a name leads to.
+pub fn inode(object: &Object) -> u64 {
+    match object {
+        Object::Input => 1,
+        Object::Output(error) => 2 + u64::from(*error),
+        Object::Null => 4,
+        Object::Zero => 5,
+        Object::Random => 6,
+        Object::Pipe(end) => 1 << 33 | u64::from(end.pipe().number()),
+        Object::Proc(entry) => 1 << 34 | entry.number(),
+        // A number that the path decides, out of the files' range.
+        Object::Directory(path) => {
+            path.iter().fold(5381u64, |hash, &byte| hash.wrapping_mul(33) ^ u64::from(byte)) | 1 << 32
+        }
+        Object::File(id) => 1000 + u64::from(id.0),
+    }
 }
 
 fn status(system: &System, object: &Object) -> Status {
@@ -28,39 +47,34 @@ fn status(system: &System, object: &Object) -> Status {
     const fn device(major: u64, minor: u64) -> u64 {
         major << 8 | minor
     }
-    let plain = |inode, mode, device| Status { inode, mode, size: 0, mtime_ns: 0, device };
+    let mtime_ns = system.machine.clock.boot_unix();
+    let plain = |mode, device| Status { inode: inode(object), links: 1, mode, size: 0, mtime_ns, device };
     let stream = |number: u32| {
         if system.machine.consoles.terminals >> number & 1 != 0 {
-            plain(1 + u64::from(number), CHARACTER | 0o620, device(136, 0))
+            plain(CHARACTER | 0o620, device(136, 0))
         } else {
-            plain(1 + u64::from(number), PIPE | 0o600, 0)
+            plain(PIPE | 0o600, 0)
         }
     };
     match object {
         Object::Input => stream(0),
         Object::Output(error) => stream(1 + u32::from(*error)),
-        Object::Null => plain(4, CHARACTER | 0o666, device(1, 3)),
-        Object::Zero => plain(5, CHARACTER | 0o666, device(1, 5)),
-        Object::Random => plain(6, CHARACTER | 0o666, device(1, 9)),
-        Object::Pipe(end) => plain(1 << 33 | u64::from(end.pipe().number()), PIPE | 0o600, 0),
-        Object::Maps => plain(7, REGULAR | 0o444, 0),
+        Object::Null => plain(CHARACTER | 0o666, device(1, 3)),
+        Object::Zero => plain(CHARACTER | 0o666, device(1, 5)),
+        Object::Random => plain(CHARACTER | 0o666, device(1, 9)),
+        Object::Pipe(_) => plain(PIPE | 0o600, 0),
+        Object::Proc(_) => plain(REGULAR | 0o444, 0),
         Object::Directory(path) => {
-            // A number that the path decides, out of the files' range.
-            let inode = path.iter().fold(5381u64, |hash, &byte| hash.wrapping_mul(33) ^ u64::from(byte));
-            plain(inode | 1 << 32, DIRECTORY | 0o755, 0)
-        }
-        Object::File(id) if id.memory_number().is_some() => {
-            let size = system.memory.file_len(*id);
-            Status { inode: 1000 + u64::from(id.0), mode: REGULAR | 0o600, size, mtime_ns: 0, device: 0 }
+            let public = [&b"/tmp"[..], b"/var/tmp", b"/dev/shm"].contains(&path.as_slice());
+            plain(DIRECTORY | if public { 0o1777 } else { 0o755 }, 0)
         }
         Object::File(id) => {
-            let file = system.memory.files.file(*id);
+            let attributes = system.memory.attributes(*id);
             Status {
-                inode: 1000 + u64::from(id.0),
-                mode: REGULAR | file.mode & 0o7777,
-                size: file.len,
-                mtime_ns: file.mtime_ns,
-                device: 0,
+                links: system.memory.memory_files.get(*id).map_or(1, |file| file.links),
+                size: system.memory.file_len(*id),
+                mtime_ns: attributes.mtime_ns,
+                ..plain(REGULAR | attributes.mode, 0)
             }
         }
     }
@@ -73,7 +87,7 @@ fn put_stat(system: &mut System, object: &Object, to: u64) -> Outcome {
     let mut words = [0u64; 18];
     words[0] = DEVICE;
     words[1] = status.inode;
-    words[2] = 1;
+    words[2] = status.links.into();
     words[3] = u64::from(status.mode);
     words[5] = status.device;
     words[6] = status.size;
@@ -123,7 +137,7 @@ pub fn statx(system: &mut System, [directory, name, flags, _, to, _]: Arguments)
     let status = status(system, &object);
     let mut words = [0u64; 32];
     words[0] = BASIC | BLOCK_SIZE << 32;
-    words[2] = 1;
+    words[2] = status.links.into();
     words[3] = u64::from(status.mode) << 32;
     words[4] = status.inode;
     words[5] = status.size;
@@ -141,7 +155,7 @@ fn check(system: &System, object: &Object, mode: u64) -> Outcome {
     const WRITE: u64 = 2;
     const EXECUTE: u64 = 1;
     let status = status(system, object);
-    let read_only = matches!(object, Object::File(file) if system.memory.files.file(*file).read_only);
+    let read_only = matches!(object, Object::File(file) if system.memory.attributes(*file).read_only);
     // The program is root: it may read and write all, and execute what anybody may.
     if mode & WRITE != 0 && read_only || mode & EXECUTE != 0 && status.mode & 0o111 == 0 {
         return Err(Errno::ACCES.into());
@@ -160,4 +174,84 @@ pub fn faccessat(system: &mut System, [directory, name, mode, ..]: Arguments) ->
     }
     let object = object_at(system, directory, name, 0)?;
     check(system, &object, mode)
+}
+
+/// Sets a file's permission bits; of everything else they stay what they are.
+fn set_mode(system: &mut System, object: &Object, mode: u64) -> Outcome {
+    if let Object::File(file) = object {
+        system.memory.attributes_mut(*file).mode = mode as u32 & 0o7777;
+    }
+    Ok(0)
+}
+
+pub fn chmod(system: &mut System, [name, mode, ..]: Arguments) -> Outcome {
+    fchmodat(system, [AT_FDCWD as u64, name, mode, 0, 0, 0])
+}
+
+pub fn fchmod(system: &mut System, [number, mode, ..]: Arguments) -> Outcome {
+    let open = system.tasks.process.descriptors.get(number)?;
+    set_mode(system, &open.object, mode)
+}
+
+pub fn fchmodat(system: &mut System, [directory, name, mode, ..]: Arguments) -> Outcome {
+    let object = object_at(system, directory, name, 0)?;
+    set_mode(system, &object, mode)
+}
+
+/// Everything is root's, and stays so.
+pub fn chown(_: &mut System, _: Arguments) -> Outcome {
+    Ok(0)
+}
+
+pub fn utimensat(system: &mut System, [directory, name, times, flags, ..]: Arguments) -> Outcome {
+    const NOW: u64 = 0x3fff_ffff;
+    const OMIT: u64 = 0x3fff_fffe;
+    let flags = if name == 0 { flags | AT_EMPTY_PATH } else { flags };
+    let object = object_at(system, directory, name, flags)?;
+    let now = system.machine.clock.unix();
+    let modified = match times {
+        0 => now,
+        times => match system.get::<[u64; 4]>(times)? {
+            [_, _, _, NOW] => now,
+            [_, _, _, OMIT] => return Ok(0),
+            [_, _, seconds, nanoseconds] if nanoseconds < SECOND => {
+                seconds.wrapping_mul(SECOND).wrapping_add(nanoseconds)
+            }
+            _ => return Err(Errno::INVAL.into()),
+        },
+    };
+    if let Object::File(file) = object {
+        system.memory.attributes_mut(file).mtime_ns = modified;
+    }
+    Ok(0)
+}
+
+/// Writes struct statfs: RAM is where new files are.
+fn put_statfs(system: &mut System, to: u64) -> Outcome {
+    const TMPFS: u64 = 0x0102_1994;
+    const LONGEST_NAME: u64 = 255;
+    let swap = &system.memory.swap.slots;
+    let all = u64::from(system.memory.frames.len()) + swap.count();
+    let free = all.saturating_sub(system.memory.stats.resident + u64::from(swap.used()));
+    system.put(
+        to,
+        &[TMPFS, BLOCK_SIZE, all, free, free, 1 << 16, 1 << 15, 0, LONGEST_NAME, BLOCK_SIZE, 0, 0, 0, 0, 0],
+    )?;
+    Ok(0)
+}
+
+pub fn statfs(system: &mut System, [name, to, ..]: Arguments) -> Outcome {
+    let path = user_path(system, AT_FDCWD, name)?;
+    lookup(system, &path)?;
+    put_statfs(system, to)
+}
+
+pub fn fstatfs(system: &mut System, [number, to, ..]: Arguments) -> Outcome {
+    system.tasks.process.descriptors.get(number)?;
+    put_statfs(system, to)
+}
+
+/// Files have no extended attributes.
+pub fn no_attributes(_: &mut System, _: Arguments) -> Outcome {
+    Err(Errno::OPNOTSUPP.into())
 }

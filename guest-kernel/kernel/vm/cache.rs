@@ -1,5 +1,5 @@
-//! The page cache: which frame holds which page of a file. Reads, mappings and the program's own text share it. Its pages are as the
-//! disk has them (writes go through), so dropping one costs nothing; but for those written through a shared mapping (writeback.rs).
+//! The page cache: which frame holds which page of a file. Reads, mappings and the program's own text share it. A page
+//! that nobody wrote to is as the disk has it, so dropping it costs nothing; the others are written back first (writeback.rs).
 
 use alloc::boxed::Box;
 use alloc::vec;

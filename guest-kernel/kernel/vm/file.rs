@@ -5,12 +5,78 @@ use abi::addr::{Gva, PAGE_SIZE};
 use super::Memory;
 use super::fault::Invalid;
 use super::frame::{FrameIndex, Use};
+use super::memory_file::LONGEST;
 use super::page::Rights;
 use super::space::AddressSpace;
 use crate::drivers::block::MAX_SEGMENTS;
-use crate::fs::FileId;
+use crate::fs::{Attributes, FileId};
+use crate::syscall::Errno;
 
 impl Memory {
+    /// A file's length in bytes.
+    #[must_use]
+    pub fn file_len(&self, file: FileId) -> u64 {
+        match self.memory_files.get(file) {
+            Some(memory) => memory.len,
+            None => self.files.len(file),
+        }
+    }
+
+    /// How long a file can get, in bytes.
+    #[must_use]
+    pub fn longest(&self, file: FileId) -> u64 {
+        if file.memory_number().is_some() { LONGEST } else { self.files.file(file).capacity }
+    }
+
+    /// Sets a file's length. What lies past the end is gone: pages that are mapped there, too.
+    ///
+    /// # Errors
+    /// ENOSPC, EFBIG: it cannot be that long. EIO: the disk does not take it. ENOMEM: there is no frame.
+    pub fn set_file_len(&mut self, file: FileId, len: u64) -> Result<(), Errno> {
+        let before = self.file_len(file);
+        let most = self.longest(file);
+        if len > most {
+            return Err(if most == LONGEST { Errno::FBIG } else { Errno::NOSPC });
+        }
+        match self.memory_files.get_mut(file) {
+            Some(memory) => memory.len = len,
+            None => self.files.file_mut(file).len = len,
+        }
+        if len >= before {
+            return Ok(());
+        }
+        let keep = len.div_ceil(PAGE_SIZE as u64) as u32;
+        self.drop_pages(file, keep);
+        if !len.is_multiple_of(PAGE_SIZE as u64) {
+            let (frame, _) = self.cached(file, keep - 1)?;
+            let rest = (len % PAGE_SIZE as u64) as usize;
+            self.frames.fill_zero(frame, rest, PAGE_SIZE - rest);
+            self.mark_dirty(frame);
+        }
+        // At once: what is on the disk past the end must not come back when the file grows again.
+        if file.memory_number().is_none() {
+            self.files.tell_len(file).map_err(|_| Errno::IO)?;
+        }
+        Ok(())
+    }
+
+    /// What is known of a file, on the disk or not.
+    #[must_use]
+    pub fn attributes(&self, file: FileId) -> &Attributes {
+        match self.memory_files.get(file) {
+            Some(file) => &file.attributes,
+            None => &self.files.file(file).attributes,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn attributes_mut(&mut self, file: FileId) -> &mut Attributes {
+        match self.memory_files.get_mut(file) {
+            Some(file) => &mut file.attributes,
+            None => &mut self.files.file_mut(file).attributes,
+        }
+    }
+
     /// Copies a file's bytes into kernel memory; fewer at its end.
     ///
     /// # Errors
@@ -42,11 +108,10 @@ impl Memory {
         let len = self.readable(file, offset, len);
         self.with_file(space, file, offset, (to, len), Rights::WRITE, |memory, user, cache, part| {
             memory.frames.copy_part(cache, user, part);
-            Ok(())
         })
     }
 
-    /// Copies a program's bytes to a file, which they reach at once; no further than its end.
+    /// Copies a program's bytes to a file, no further than its end. The disk gets them when they are written back.
     ///
     /// # Errors
     /// As for [`Memory::read_file_to`].
@@ -62,11 +127,6 @@ impl Memory {
         self.with_file(space, file, offset, (from, len), Rights::READ, |memory, user, cache, part| {
             memory.frames.copy_part(user, cache, part);
             memory.mark_dirty(cache.0);
-            // The disk has it at once; a file without one has it now.
-            if file.memory_number().is_none() {
-                memory.write_back(cache.0)?;
-            }
-            Ok(())
         })
     }
 
@@ -83,7 +143,7 @@ impl Memory {
         offset: u64,
         user: (Gva, usize),
         access: Rights,
-        mut each: impl FnMut(&mut Self, (FrameIndex, usize), (FrameIndex, usize), usize) -> Result<(), Invalid>,
+        mut each: impl FnMut(&mut Self, (FrameIndex, usize), (FrameIndex, usize), usize),
     ) -> Result<usize, Invalid> {
         let (start, len) = user;
         let mut done = 0;
@@ -104,7 +164,7 @@ impl Memory {
         offset: u64,
         (start, done, len): (Gva, usize, usize),
         access: Rights,
-        each: &mut impl FnMut(&mut Self, (FrameIndex, usize), (FrameIndex, usize), usize) -> Result<(), Invalid>,
+        each: &mut impl FnMut(&mut Self, (FrameIndex, usize), (FrameIndex, usize), usize),
     ) -> Result<usize, Invalid> {
         let at = start.checked_add(done as u64).ok_or(Invalid::NoArea)?;
         let (page, in_file, part) = split(offset, len - done);
@@ -124,7 +184,7 @@ impl Memory {
         if let Use::Cache { referenced, .. } = self.frames.get_mut(cache) {
             *referenced = true;
         }
-        each(self, (user, at.page_offset()), (cache, in_file), part)?;
+        each(self, (user, at.page_offset()), (cache, in_file), part);
         Ok(part)
     }
 

@@ -22,7 +22,7 @@ impl Memory {
     /// There are too many areas.
     pub fn map(&mut self, space: &mut AddressSpace, area: Area) -> Result<(), TooMany> {
         space.areas.reserve()?;
-        self.shared_writes |= area.is_shared() && area.may_be_written();
+        self.files_written |= area.is_shared() && area.may_be_written();
         let range = area.start..area.end;
         if !space.areas.is_free(&range) {
             self.unmap_range(space, &range)?;

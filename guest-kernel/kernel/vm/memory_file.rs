@@ -10,7 +10,7 @@
 
 use alloc::vec::Vec;
 
-use abi::addr::{Gva, PAGE_SHIFT, PAGE_SIZE};
+use abi::addr::{Gva, PAGE_SHIFT};
 use abi::stats::Source;
 use paging::policy::Policy;
 
@@ -20,7 +20,7 @@ use super::page::{Entry, Page};
 use super::swap::Slot;
 use super::table::{EntryRef, PageTable, USER_HALF_END};
 use super::{Memory, OutOfMemory};
-use crate::fs::FileId;
+use crate::fs::{Attributes, FileId};
 
 /// Most such files at once.
 const MOST: usize = 4096;
@@ -32,6 +32,10 @@ pub struct MemoryFile {
     table: PageTable,
     /// Its length in bytes.
     pub len: u64,
+    /// How many names it has.
+    pub links: u32,
+    /// What stat tells.
+    pub attributes: Attributes,
 }
 
 /// All of them, by their numbers.
@@ -39,23 +43,21 @@ pub struct MemoryFile {
 pub struct MemoryFiles(Vec<Option<MemoryFile>>);
 
 impl MemoryFiles {
-    /// Their numbers.
-    pub fn ids(&self) -> impl Iterator<Item = FileId> {
-        let used = |(number, file): (usize, &Option<MemoryFile>)| file.is_some().then_some(number);
-        self.0.iter().enumerate().filter_map(used).map(|number| FileId::memory(number as u16))
+    /// Numbers of those that have no name.
+    pub fn nameless(&self) -> impl Iterator<Item = FileId> {
+        let nameless =
+            |(_, file): &(usize, &Option<MemoryFile>)| file.as_ref().is_some_and(|file| file.links == 0);
+        self.0.iter().enumerate().filter(nameless).map(|(number, _)| FileId::memory(number as u16))
     }
 
-    /// Whether there is none.
+    /// One of them, by its number.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
-    }
-
-    fn get(&self, file: FileId) -> Option<&MemoryFile> {
+    pub fn get(&self, file: FileId) -> Option<&MemoryFile> {
         self.0.get(file.memory_number()?).and_then(Option::as_ref)
     }
 
-    fn get_mut(&mut self, file: FileId) -> Option<&mut MemoryFile> {
+    /// One of them, to be changed.
+    pub fn get_mut(&mut self, file: FileId) -> Option<&mut MemoryFile> {
         self.0.get_mut(file.memory_number()?).and_then(Option::as_mut)
     }
 
@@ -83,7 +85,12 @@ impl Memory {
         }
         let root = self.allocate_zeroed()?;
         self.stats.kernel_frames += 1;
-        let file = Some(MemoryFile { table: PageTable::empty(&mut self.frames, root), len });
+        let file = Some(MemoryFile {
+            table: PageTable::empty(&mut self.frames, root),
+            len,
+            links: 0,
+            attributes: Attributes::default(),
+        });
         let files = &mut self.memory_files.0;
         if number == files.len() {
             files.push(file);
@@ -93,36 +100,11 @@ impl Memory {
         Ok(FileId::memory(number as u16))
     }
 
-    /// A file's length in bytes.
-    #[must_use]
-    pub fn file_len(&self, file: FileId) -> u64 {
-        match self.memory_files.get(file) {
-            Some(memory) => memory.len,
-            None => self.files.len(file),
-        }
-    }
-
-    /// Sets the length of a file without a disk. What lies past the end is gone: pages that are mapped there, too.
-    pub fn set_file_len(&mut self, file: FileId, len: u64) {
-        let Some(memory) = self.memory_files.get_mut(file) else { return };
-        let before = core::mem::replace(&mut memory.len, len);
-        if len < before {
-            let keep = len.div_ceil(PAGE_SIZE as u64) as u32;
-            self.drop_pages(file, keep);
-            if !len.is_multiple_of(PAGE_SIZE as u64)
-                && let Ok((frame, _)) = self.cached(file, keep - 1)
-            {
-                let rest = (len % PAGE_SIZE as u64) as usize;
-                self.frames.fill_zero(frame, rest, PAGE_SIZE - rest);
-                self.mark_dirty(frame);
-            }
-        }
-    }
-
     /// A page of the cache differs from its copy elsewhere.
     pub(super) fn mark_dirty(&mut self, frame: FrameIndex) {
         if let Use::Cache { dirty, .. } = self.frames.get_mut(frame) {
             *dirty = true;
+            self.files_written = true;
         }
     }
 
@@ -190,7 +172,7 @@ impl Memory {
     }
 
     /// Drops the pages of a file from one on, wherever they are.
-    fn drop_pages(&mut self, file: FileId, from: u32) {
+    pub(super) fn drop_pages(&mut self, file: FileId, from: u32) {
         for frame in (0..self.frames.len()).map(FrameIndex) {
             if let Use::Cache { file: held, page, mappings, .. } = self.frames.get(frame)
                 && held == file

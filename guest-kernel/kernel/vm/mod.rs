@@ -6,13 +6,13 @@
 //!   entries map them;
 //! - `swap.rs`: which slots of the swap disk hold pages;
 //! - `reclaim.rs`: which page gives up its frame; `map.rs`: what system calls change; `fork.rs`: copies of address
-//!   spaces, and their end; `writeback.rs`: what shared mappings wrote to files; `memory_file.rs`:
+//!   spaces, and their end; `file.rs`: reading and writing files; `writeback.rs`: their way to the disk; `memory_file.rs`:
 //!   files that have no disk; `user.rs`: how the kernel reads and writes a program's memory.
 
 pub mod area;
 pub mod cache;
 pub mod fault;
-mod file;
+pub mod file;
 mod fork;
 pub mod frame;
 mod map;
@@ -68,8 +68,8 @@ pub struct Memory {
     pub pinned: Vec<FrameIndex>,
     /// The parts of the request that is being made; kept so that no request allocates.
     pub segments: Vec<(Gpa, u32)>,
-    /// Some mapping may write to a file's pages in the cache.
-    pub shared_writes: bool,
+    /// Someone may have written to a file's pages in the cache.
+    pub files_written: bool,
     /// A page could not be had for want of memory: the running program is to be killed.
     pub exhausted: bool,
 }

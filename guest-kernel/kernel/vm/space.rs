@@ -16,6 +16,9 @@ pub const MAPPINGS_TOP: Gva = Gva(0x7fff_f7ff_f000);
 /// Where a position-independent program is loaded.
 pub const PIE_BASE: Gva = Gva(0x5555_5555_4000);
 
+/// Where the interpreter of a dynamic program is loaded: between the mappings and the stack.
+pub const INTERPRETER_BASE: Gva = Gva(0x7fff_f7ff_f000);
+
 /// One area may be used for so many frames of RAM: the kernel's memory is bounded, and so must be what programs make it keep.
 const FRAMES_AN_AREA: usize = 16;
 

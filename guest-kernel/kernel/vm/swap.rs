@@ -109,7 +109,6 @@ impl Slots {
     }
 
     /// How many own a slot.
-    #[cfg(test)]
     pub fn owners(&self, slot: Slot) -> u32 {
         u32::from(self.is_used(slot.number())) + u32::from(self.others[slot.number() as usize])
     }

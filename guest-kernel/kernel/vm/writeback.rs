@@ -1,4 +1,4 @@
-//! Write-back: what shared mappings wrote to pages of files, on its way to the disk.
+//! Write-back: what write(2) and shared mappings wrote to pages of files, on its way to the disk.
 //!
 //! A page of the cache is dirty if an entry that maps it says so, or if one did that maps it no longer (the frame's own mark). It is
 //! written back when it is evicted, by msync and fsync, and at the machine's end, and is clean then until the next write.
@@ -72,17 +72,22 @@ impl Memory {
     /// # Errors
     /// The device failed.
     pub fn write_back_file(&mut self, file: FileId) -> Result<(), Invalid> {
-        self.write_back_where(|held| held == file)
+        self.write_back_where(|held| held == file)?;
+        if file.memory_number().is_none() {
+            self.files.tell_len(file).map_err(|_| Invalid::Device)?;
+        }
+        Ok(())
     }
 
     /// Writes back every file, at the machine's end.
     pub fn write_back_all(&mut self) {
         // A page that the device refuses is in the log.
         let _ = self.write_back_where(|_| true);
+        let _ = self.files.tell_lens();
     }
 
     fn write_back_where(&mut self, wanted: impl Fn(FileId) -> bool) -> Result<(), Invalid> {
-        if !self.shared_writes {
+        if !self.files_written {
             return Ok(());
         }
         for frame in (0..self.frames.len()).map(FrameIndex) {

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use abi::addr::PAGE_SIZE;
 use thiserror::Error;
 
-use super::spec::{FileSpec, SpecError};
+use super::spec::{Access, FileSpec, SpecError};
 use crate::devices::disk::DiskError;
 use crate::devices::guest_slices::GuestSlices;
 
@@ -33,6 +33,9 @@ pub enum FileError {
     /// A directory, a device, a pipe.
     #[error("{0} is not a regular file: give one")]
     NotRegular(String),
+    /// The guest's numbers of files are 15 bits.
+    #[error("{0} files are too many for a guest, which can see {MOST_FILES}: give a smaller --dir")]
+    TooMany(usize),
     /// Two files have this path in the guest.
     #[error("two files would be {0} in the guest: give one of them another path as HOST:GUEST")]
     SameGuestPath(String),
@@ -40,6 +43,9 @@ pub enum FileError {
     #[error(transparent)]
     Spec(#[from] SpecError),
 }
+
+/// Most files in a guest.
+pub(super) const MOST_FILES: usize = 1 << 15;
 
 enum Content {
     Host { path: String, file: File, written: bool },
@@ -50,7 +56,7 @@ enum Content {
 pub struct DiskFile {
     guest: String,
     content: Content,
-    /// The length that the guest is told. Nothing past it is read from or written to the host file.
+    /// The length that the guest was told, or told us. Nothing past it is read from or written to the host file.
     len: u64,
     /// The extent's length: whole pages.
     capacity: u64,
@@ -66,28 +72,35 @@ impl DiskFile {
     /// It cannot be opened for what the guest may do with it, or is not a regular file.
     pub fn open(spec: &FileSpec) -> Result<Self, FileError> {
         let path = spec.host.display().to_string();
+        let failed = |error| FileError::Open { path: path.clone(), error };
         // Not blocking: a pipe would keep us here until someone writes to it.
-        let open = |write| {
-            OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK).open(&spec.host)
-        };
-        let reader = open(false).map_err(|error| FileError::Open { path: path.clone(), error })?;
-        let metadata = reader.metadata().map_err(|error| FileError::Open { path: path.clone(), error })?;
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        if let Access::Create(_) = spec.access {
+            options.write(true).create(true).truncate(false);
+        }
+        let mut file = options.open(&spec.host).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
             return Err(FileError::NotRegular(path));
         }
-        let file = match spec.read_only {
-            true => reader,
-            false => open(true).map_err(|error| FileError::OpenForWriting { path: path.clone(), error })?,
+        if spec.access == Access::ReadWrite {
+            let opened = options.write(true).open(&spec.host);
+            file = opened.map_err(|error| FileError::OpenForWriting { path: path.clone(), error })?;
+        }
+        let most = match spec.access {
+            Access::Create(size) => size.bytes().max(metadata.len()),
+            _ => metadata.len(),
         };
         let since_1970 = metadata.mtime().checked_mul(1_000_000_000);
         let mtime_ns = since_1970.and_then(|ns| u64::try_from(ns + metadata.mtime_nsec()).ok());
         Ok(Self {
             guest: spec.guest.clone(),
             len: metadata.len(),
-            capacity: metadata.len().next_multiple_of(PAGE_SIZE as u64),
+            capacity: most.next_multiple_of(PAGE_SIZE as u64),
             mtime_ns: mtime_ns.unwrap_or(0),
             mode: metadata.mode() & 0o7777,
-            read_only: spec.read_only,
+            read_only: spec.access == Access::ReadOnly,
             content: Content::Host { path, file, written: false },
         })
     }
@@ -99,7 +112,7 @@ impl DiskFile {
     pub fn bundled(guest: &str, bytes: &'static [u8]) -> Result<Self, FileError> {
         let len = bytes.len() as u64;
         Ok(Self {
-            guest: FileSpec::new("", guest, true)?.guest,
+            guest: FileSpec::new("", guest, Access::ReadOnly)?.guest,
             content: Content::Bytes(bytes),
             len,
             capacity: len.next_multiple_of(PAGE_SIZE as u64),
@@ -133,6 +146,19 @@ impl DiskFile {
 
     pub(super) const fn read_only(&self) -> bool {
         self.read_only
+    }
+
+    /// Gives the file, the host's too, another length.
+    pub(super) fn set_len(&mut self, len: u64) -> Result<(), DiskError> {
+        match &mut self.content {
+            Content::Host { file, path, written } if !self.read_only && len <= self.capacity => {
+                file.set_len(len).map_err(|error| failed(path, error))?;
+                *written = true;
+                self.len = len;
+                Ok(())
+            }
+            _ => Err(DiskError::ReadOnly),
+        }
     }
 
     /// How many of `count` bytes at `offset` are before the end of the file.

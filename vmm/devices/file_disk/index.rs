@@ -32,6 +32,21 @@ pub(super) fn build<'a>(files: impl ExactSizeIterator<Item = (u64, &'a DiskFile)
     bytes
 }
 
+/// The file whose entry is at a sector of the index, and the length that the guest wrote there.
+pub(super) fn changed_len(offset: u64, sector: &[u8; size_of::<Entry>()]) -> Option<(usize, u64)> {
+    let at = offset.checked_sub(ENTRIES_START)?;
+    let mut len = [0; 8];
+    let field = std::mem::offset_of!(Entry, len);
+    len.copy_from_slice(&sector[field..field + 8]);
+    Some((at as usize / size_of::<Entry>(), u64::from_le_bytes(len)))
+}
+
+/// Makes the index tell a file's new length.
+pub(super) fn set_len(index: &mut [u8], file: usize, len: u64) {
+    let entry = ENTRIES_START as usize + file * size_of::<Entry>();
+    put(index, entry + std::mem::offset_of!(Entry, len), &len.to_le_bytes());
+}
+
 fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
     bytes[at..at + field.len()].copy_from_slice(field);
 }

@@ -11,8 +11,10 @@ pub(super) mod tests;
 use std::collections::HashSet;
 use std::ops::Range;
 
+use abi::files::Entry;
+
 pub use file::{DiskFile, FileError};
-pub use spec::{FileSpec, SpecError};
+pub use spec::{Access, FileSpec, FolderError, FolderSpec, SpecError};
 
 use super::disk::{Disk, DiskError};
 use super::guest_slices::GuestSlices;
@@ -35,8 +37,11 @@ impl FileDisk {
     /// Lays the files out one after the other.
     ///
     /// # Errors
-    /// Two files have the same path in the guest.
+    /// Two files have the same path in the guest, or there are too many.
     pub fn new(files: Vec<DiskFile>) -> Result<Self, FileError> {
+        if files.len() > file::MOST_FILES {
+            return Err(FileError::TooMany(files.len()));
+        }
         let mut paths = HashSet::new();
         if let Some(twice) = files.iter().map(DiskFile::guest_path).find(|path| !paths.insert(*path)) {
             return Err(FileError::SameGuestPath(twice.to_owned()));
@@ -50,6 +55,20 @@ impl FileDisk {
         }
         let index = index::build(extents.iter().map(|extent| (extent.start, &extent.file)));
         Ok(Self { index, extents, size: next })
+    }
+
+    /// The guest writes an entry of the index to set its file's length.
+    fn set_len(&mut self, offset: u64, from: &GuestSlices<'_>) -> Result<(), DiskError> {
+        let mut sector = [0; size_of::<Entry>()];
+        if from.len() != sector.len() {
+            return Err(DiskError::ReadOnly);
+        }
+        from.copy_to(&mut sector);
+        let (number, len) = index::changed_len(offset, &sector).ok_or(DiskError::ReadOnly)?;
+        let extent = self.extents.get_mut(number).ok_or(DiskError::ReadOnly)?;
+        extent.file.set_len(len)?;
+        index::set_len(&mut self.index, number, len);
+        Ok(())
     }
 
     /// The extents that hold `range`, each with the part of it that is wanted, relative to the extent's start.
@@ -99,7 +118,7 @@ impl Disk for FileDisk {
 
     fn write(&mut self, offset: u64, mut from: GuestSlices<'_>) -> Result<(), DiskError> {
         if offset < self.index.len() as u64 {
-            return Err(DiskError::ReadOnly);
+            return self.set_len(offset, &from);
         }
         let end = offset + from.len() as u64;
         for (file, range) in self.extents_in(offset..end) {

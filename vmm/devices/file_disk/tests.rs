@@ -18,14 +18,15 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Files by name: `n` is at `/n` in the guest; a name that ends in `:ro` is read-only.
+    /// Files by name: `n` is at `/n` in the guest; `:ro` and `:create=SIZE` may follow.
     pub fn new(files: &[(&str, &[u8])]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let files = files.iter().map(|(name, content)| {
-            let (name, read_only) = name.strip_suffix(":ro").map_or((*name, false), |name| (name, true));
-            let host = folder.path().join(name);
+            let name = format!("{}:{name}", folder.path().join("x").with_file_name(name).display());
+            let spec: FileSpec = name.parse().expect("a description");
+            let host = folder.path().join(spec.guest.trim_start_matches('/'));
             fs::write(&host, content).expect("room");
-            DiskFile::open(&FileSpec::new(host, name, read_only).expect("a path")).expect("a file")
+            DiskFile::open(&FileSpec { host, ..spec }).expect("a file")
         });
         let disk = FileDisk::new(files.collect()).expect("different names");
         Self { folder, driver: Driver::start(Block::new(disk)) }
@@ -139,6 +140,52 @@ fn a_write_reaches_the_host_file_but_never_changes_its_length() {
 }
 
 #[test]
+fn a_file_has_the_length_that_the_guest_writes_into_its_entry() {
+    let mut guest = Fixture::new(&[("a", &[1; 5000]), ("b:create=64K", b""), ("c:ro", b"ro")]);
+    let entry = |len: u64| {
+        let mut sector = [0xee; 512];
+        sector[8..16].copy_from_slice(&len.to_le_bytes());
+        sector
+    };
+    let [first, second, third] = [0, 1, 2].map(|n| ENTRIES_START + 512 * n);
+    let start = guest.entry(1).start;
+    assert_eq!((guest.entry(1).len, guest.entry(1).capacity), (0, 64 << 10));
+    assert_eq!(guest.write(second, &entry(6000)), 0);
+    assert_eq!(guest.write(start, &[7; 8192]), 0);
+    assert_eq!((guest.host("b"), guest.entry(1).len), (vec![7; 6000], 6000));
+    assert_eq!(guest.write(first, &entry(10)), 0);
+    assert_eq!((guest.host("a"), guest.entry(0).len), (vec![1; 10], 10));
+    let failed = [
+        guest.write(first, &entry(8193)),
+        guest.write(second, &entry((64 << 10) + 1)),
+        guest.write(third, &entry(1)),
+        guest.write(third + 512, &entry(1)),
+        guest.write(first, &[0; 1024]),
+        guest.write(512, &entry(1)),
+    ];
+    assert_eq!(failed, [1; 6], "longer than the extent, read-only, no file, two entries, no entry");
+    assert_eq!((guest.host("a"), guest.host("c")), (vec![1; 10], b"ro".to_vec()));
+}
+
+#[test]
+fn a_folder_is_the_files_under_it() {
+    let folder = TempDir::new().expect("a temporary folder");
+    fs::create_dir_all(folder.path().join("b/c")).expect("room");
+    for name in ["z", "b/c/y", "b/x"] {
+        fs::write(folder.path().join(name), name).expect("room");
+    }
+    std::os::unix::fs::symlink("../z", folder.path().join("b/link")).expect("room");
+    std::os::unix::fs::symlink("nowhere", folder.path().join("dangling")).expect("room");
+    let spec: FolderSpec = format!("{}:/in:ro", folder.path().display()).parse().expect("a folder");
+    let files = spec.files().expect("readable");
+    let guests: Vec<_> = files.iter().map(|file| file.guest.as_str()).collect();
+    assert_eq!(guests, ["/in/b/c/y", "/in/b/link", "/in/b/x", "/in/z"]);
+    assert!(files.iter().all(|file| file.access == Access::ReadOnly));
+    let nowhere: FolderSpec = "/nowhere/at/all".parse().expect("a path");
+    assert!(matches!(nowhere.files(), Err(FolderError::Unreadable(..))));
+}
+
+#[test]
 fn a_file_that_the_host_shortened_reads_as_zeros() {
     let mut guest = Fixture::new(&[("a", &[1; 8192])]);
     let start = guest.entry(0).start;
@@ -182,14 +229,16 @@ fn a_bundled_program_is_a_read_only_executable_file() {
 #[test]
 fn what_is_no_readable_regular_file_is_refused_by_name() {
     let folder = TempDir::new().expect("a temporary folder");
-    let open = |host: PathBuf| DiskFile::open(&FileSpec::new(host, "/x", false).expect("a path")).err();
+    let open =
+        |host: PathBuf| DiskFile::open(&FileSpec::new(host, "/x", Access::ReadWrite).expect("a path")).err();
     assert!(matches!(open(folder.path().join("missing")), Some(FileError::Open { .. })));
     assert!(matches!(open(folder.path().to_owned()), Some(FileError::NotRegular(_))));
     assert!(matches!(open("/dev/null".into()), Some(FileError::NotRegular(_))));
 
     let host = folder.path().join("a");
     fs::write(&host, b"x").expect("room");
-    let file = || DiskFile::open(&FileSpec::new(&host, "/x", true).expect("a path")).expect("a file");
+    let file =
+        || DiskFile::open(&FileSpec::new(&host, "/x", Access::ReadOnly).expect("a path")).expect("a file");
     let message = FileDisk::new(vec![file(), file()]).err().expect("twice").to_string();
     assert_eq!(message, "two files would be /x in the guest: give one of them another path as HOST:GUEST");
 
