@@ -105,6 +105,8 @@ pub struct GuestStats {
     pub evicted_clean: u64,
     /// Pages written out before their frame was reused.
     pub evicted_dirty: u64,
+    /// Pages of files that a fault on a neighbour mapped.
+    pub mapped_around: u64,
     /// Pages read from the swap disk.
     pub swapped_in: u64,
     /// Pages written to the swap disk.

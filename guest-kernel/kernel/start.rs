@@ -135,6 +135,7 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
     Memory {
         policy: AnyPolicy::new(kind, frames.len()),
         reverse: ReverseMap::default(),
+        zeros: None,
         cache: PageCache::new(frames.len()),
         frames,
         swap: Swap::new(disk(info, DeviceKind::SWAP_DISK)),
@@ -164,10 +165,7 @@ fn program(
     heap: &'static Heap,
 ) -> Result<Box<Kernel>, Errno> {
     let path = section(info.program);
-    let mut tree = Tree::new();
-    for (id, file) in memory.files.all() {
-        tree.add(file.path.clone(), Object::File(id));
-    }
+    let tree = Tree::new(memory.files.all().map(|(id, file)| (file.path.clone(), Object::File(id))));
     let Some(&Object::File(file)) = tree.get(path) else { return Err(Errno::NOENT) };
     let (argv, envp) = (strings(section(info.argv)), strings(section(info.envp)));
     let answers = &info.cpuid[..(info.cpuid_count as usize).min(info.cpuid.len())];

@@ -4,13 +4,23 @@
 //! together. Everything that is needed only once was done before. The operations:
 //!
 //!     getpid   a system call that does nothing
-//!     map      mmap of a page and munmap, untouched
+//!     map      mmap of 64 KiB and munmap, untouched
+//!     map1     the same, one page touched
 //!     fresh    the first write to a page; nobody has used its frame
 //!     touch    the first write to a page; its frame was used before, so that it must be zeroed
+//!     zero     the first read of a page that nobody wrote to
+//!     cow      a write to a page that a child shares, so that it must be copied
+//!     forget   madvise(MADV_DONTNEED) of a page
 //!     cached   the first read of a page of a file, which is in the page cache; the end of this program's own file is
 //!              taken, which nothing else maps
 //!     read     a read of the next of ROUNDS pages, going round; more than RAM holds is what is interesting
 //!     write    the same, writing
+//!     fork     fork, the child's exit, and the wait for it
+//!     exec     vfork, execve of this program, its exit, and the wait for it
+//!     switch   a byte through a pipe to another process and one back
+
+#[path = "cost/process.rs"]
+mod process;
 
 use std::env;
 use std::fs::File;
@@ -30,14 +40,21 @@ fn main() {
         let cycles = match name {
             "getpid" => getpid(rounds),
             "map" => map(rounds),
+            "map1" => map_touched(rounds),
             "fresh" => fresh(rounds),
             "touch" => touch(rounds),
+            "zero" => zero(rounds),
+            "cow" => copy_on_write(rounds),
+            "forget" => forget(rounds),
+            "fork" => process::fork(rounds),
+            "exec" => process::exec(rounds, &arguments[0]),
+            "switch" => process::switch(rounds),
             "cached" => cached(rounds, &arguments[0]),
             "read" => sweep(rounds, |page| {
                 black_box(page[1]);
             }),
             "write" => sweep(rounds, |page| page[0] += 1),
-            _ => fail(format!("no operation {name}: getpid, map, fresh, touch, cached, read or write")),
+            _ => fail(format!("no operation {name}; the start of the source lists them")),
         };
         println!("cost {name} {rounds} {cycles}");
     }
@@ -62,7 +79,17 @@ fn getpid(rounds: usize) -> u64 {
 }
 
 fn map(rounds: usize) -> u64 {
-    let once = || unmap(map_pages(1));
+    let once = || unmap(map_pages(16));
+    once();
+    cycles(|| (0..rounds).for_each(|_| once()))
+}
+
+fn map_touched(rounds: usize) -> u64 {
+    let once = || {
+        let pages = map_pages(16);
+        pages[0][0] = 1;
+        unmap(pages);
+    };
     once();
     cycles(|| (0..rounds).for_each(|_| once()))
 }
@@ -73,10 +100,31 @@ fn fresh(rounds: usize) -> u64 {
 }
 
 fn touch(rounds: usize) -> u64 {
-    let before = map_pages(rounds);
-    before.iter_mut().for_each(|page| page[0] = 1);
-    unmap(before);
+    // Frames that nobody has used come first. Where twice as many pages as these would not fit, this uses all of them.
+    for _ in 0..2 {
+        let before = map_pages(rounds);
+        before.iter_mut().for_each(|page| page[0] = 1);
+        unmap(before);
+    }
     fresh(rounds)
+}
+
+fn zero(rounds: usize) -> u64 {
+    let pages = map_pages(rounds);
+    cycles(|| pages.iter().for_each(|page| _ = black_box(page[0])))
+}
+
+fn copy_on_write(rounds: usize) -> u64 {
+    let pages = map_pages(rounds);
+    pages.iter_mut().for_each(|page| page[0] = 1);
+    process::beside_a_child(|| cycles(|| pages.iter_mut().for_each(|page| page[0] = 2)))
+}
+
+fn forget(rounds: usize) -> u64 {
+    let pages = map_pages(rounds);
+    pages.iter_mut().for_each(|page| page[0] = 1);
+    // SAFETY: the pages are a whole mapping of zeros again afterwards.
+    cycles(|| _ = unsafe { libc::madvise(pages.as_mut_ptr().cast(), rounds * PAGE, libc::MADV_DONTNEED) })
 }
 
 fn cached(rounds: usize, path: &str) -> u64 {

@@ -64,7 +64,7 @@ fn unknown_options_and_missing_programs_are_refused() {
 }
 
 #[test]
-fn files_that_are_no_static_x86_64_programs_are_refused() {
+fn files_that_are_no_x86_64_programs_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let program = fs::read(ARGS).unwrap();
     let changed = |offset: usize, value: u8| {
@@ -86,7 +86,14 @@ fn files_that_are_no_static_x86_64_programs_are_refused() {
         let path = path.to_str().unwrap();
         run(&mut bifold(["run", path])).refused(&[&[path], words].concat());
     }
-    run(&mut bifold(["run", env!("CARGO_BIN_EXE_bifold")])).refused(&["dynamic", "static"]);
+    // A dynamic program whose loader does not exist.
+    let mut dynamic = fs::read(env!("CARGO_BIN_EXE_bifold")).unwrap();
+    let loader = b"/lib64/ld-linux-x86-64.so.2\0";
+    let at = dynamic.windows(loader.len()).position(|window| window == loader).unwrap();
+    dynamic[at + 1..at + 4].copy_from_slice(b"bil");
+    let path = folder.path().join("dynamic");
+    fs::write(&path, dynamic).unwrap();
+    run(bifold(["run"]).arg(&path)).refused(&["dynamic", "/bil64/ld-linux", "static"]);
     run(&mut bifold(["run", "/no/such/program"])).refused(&["/no/such/program"]);
     run(&mut bifold(["run", "/"])).refused(&["/"]);
 }
@@ -107,6 +114,9 @@ fn files_that_cannot_be_given_are_refused() {
     run_args(["--file", "/no/such/file"]).refused(&["/no/such/file"]);
     run_args(["--file", "/"]).refused(&["/"]);
     run_args(["--file="]).refused(&["--file"]);
+    run_args(["--file", "x:create=much"]).refused(&["--file", "much"]);
+    run_args(["--file", "/no/such/folder/x:create=64K"]).refused(&["/no/such/folder/x"]);
+    run_args(["--dir", "/no/such/folder"]).refused(&["/no/such/folder"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod foreign_kernel;
 mod kernel_elf;
 mod paging;
 mod programs;
+mod real_programs;
 mod replay;
 mod report;
 mod support;

@@ -27,7 +27,17 @@ pub enum ProgramError {
     /// A folder, a device.
     #[error("{0}: is not a regular file: give the path of a program")]
     NotRegular(String),
-    /// Not a static Linux program.
+    /// A dynamic program without its loader.
+    #[error(
+        "{path}: wants the interpreter {interpreter}, which is not here: install it, or link the program statically"
+    )]
+    NoInterpreter {
+        /// Where.
+        path: String,
+        /// What it wants.
+        interpreter: String,
+    },
+    /// Not a Linux program.
     #[error("{path}: {error}")]
     Elf {
         /// Where.
@@ -46,8 +56,14 @@ pub fn find(name: &str) -> Result<PathBuf, ProgramError> {
         return Err(ProgramError::NotRegular(name.to_owned()));
     }
     let image = ReadCache::new(File::open(&path).map_err(unreadable)?);
-    check_program(&image).map_err(|error| ProgramError::Elf { path: name.to_owned(), error })?;
-    Ok(path)
+    let interpreter =
+        check_program(&image).map_err(|error| ProgramError::Elf { path: name.to_owned(), error })?;
+    match interpreter {
+        Some(interpreter) if !Path::new(&interpreter).is_file() => {
+            Err(ProgramError::NoInterpreter { path: name.to_owned(), interpreter })
+        }
+        _ => Ok(path),
+    }
 }
 
 fn locate(name: &str) -> Option<PathBuf> {

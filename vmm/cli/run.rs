@@ -149,6 +149,8 @@ fn files_of(args: &Args, program: FileSpec) -> Result<Vec<FileSpec>, Box<dyn Err
     }
     let mut paths: HashSet<_> = files.iter().map(|file| file.guest.clone()).collect();
     files.extend(others.into_iter().filter(|file| paths.insert(file.guest.clone())));
+    // The guest's kernel puts them in this order.
+    files.sort_by(|one, other| one.guest.cmp(&other.guest));
     Ok(files)
 }
 

@@ -2,6 +2,7 @@
 //! pipes, and open descriptors.
 
 mod disk;
+pub mod epoll;
 pub mod lock;
 pub mod open;
 pub mod path;

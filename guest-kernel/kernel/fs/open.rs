@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 
 use super::FileId;
+use super::epoll::{Counter, Epoll};
 use super::pipe::End;
 use crate::proc::Entry;
 
@@ -30,6 +31,10 @@ pub enum Object {
     Proc(Entry),
     /// An end of a pipe.
     Pipe(End),
+    /// A list of descriptors to wait for.
+    Epoll(Epoll),
+    /// A counter to wake by.
+    Counter(Counter),
     /// A directory, by its path.
     Directory(Vec<u8>),
 }

@@ -15,10 +15,22 @@ use super::path::{leads_to, parent};
 pub struct Tree(BTreeMap<Vec<u8>, Object>);
 
 impl Tree {
-    /// The root directory, the devices that every program expects, and places for new files.
+    /// The root directory, the devices that every program expects, places for new files, and these files. Where they come in the
+    /// order of their paths, each is looked at once.
     #[must_use]
-    pub fn new() -> Self {
-        let mut tree = Self(BTreeMap::new());
+    pub fn new(files: impl Iterator<Item = (Vec<u8>, Object)>) -> Self {
+        let mut names: Vec<(Vec<u8>, Object)> = Vec::new();
+        for (path, object) in files {
+            if names.last().is_none_or(|(last, _)| parent(last) != parent(&path)) {
+                let mut directory = parent(&path);
+                while directory != b"/" {
+                    names.push((directory.to_vec(), Object::Directory(directory.to_vec())));
+                    directory = parent(directory);
+                }
+            }
+            names.push((path, object));
+        }
+        let mut tree = Self(BTreeMap::from_iter(names));
         for directory in [&b"/"[..], b"/dev/shm", b"/proc", b"/tmp", b"/var/tmp"] {
             tree.add_directory(directory);
         }
@@ -106,12 +118,6 @@ impl Tree {
     }
 }
 
-impl Default for Tree {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_directory_lists_what_is_in_it_and_nothing_else() {
-        let mut tree = Tree::new();
+        let mut tree = Tree::new([].into_iter());
         for path in ["/a/b/c", "/a.b", "/a/d", "/ab/x", "/a/b.c/e"] {
             tree.add(path.into(), Object::Null);
         }
@@ -135,8 +141,21 @@ mod tests {
     }
 
     #[test]
+    fn the_files_at_the_start_have_their_directories() {
+        let files = ["/a/b/c/d", "/a/b/c/e", "/a/x", "/usr/z"];
+        let tree = Tree::new(files.into_iter().map(|path| (path.into(), Object::Null)));
+        assert_eq!(names(&tree, "/"), ["a", "dev", "proc", "tmp", "usr", "var"]);
+        assert_eq!(
+            (names(&tree, "/a"), names(&tree, "/a/b/c")),
+            (vec!["b".into(), "x".into()], vec!["d".into(), "e".into()])
+        );
+        assert!(matches!(tree.get(b"/a/b"), Some(Object::Directory(_))));
+        assert!(matches!(tree.get(b"/usr/z"), Some(Object::Null)));
+    }
+
+    #[test]
     fn a_directory_moves_with_all_that_is_below() {
-        let mut tree = Tree::new();
+        let mut tree = Tree::new([].into_iter());
         for path in ["/a/b/c", "/a/d", "/ab"] {
             tree.add(path.into(), Object::Zero);
         }

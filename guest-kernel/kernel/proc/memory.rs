@@ -79,6 +79,10 @@ impl Pages {
                 }
                 Page::Resident(gpa) => {
                     let frame = memory.frames.at(gpa);
+                    // Nobody's, and so counted nowhere.
+                    if memory.frames.get(frame) == Use::Zeros {
+                        return;
+                    }
                     let users = u64::from(memory.frames.mappings(frame).count(&memory.frames).max(1));
                     pages.resident += 1;
                     pages.proportional += PAGE_SIZE as u64 / users;

@@ -5,7 +5,7 @@ use alloc::rc::Rc;
 use abi::addr::{Gva, PAGE_SIZE};
 
 use super::name::{AT_FDCWD, lookup, user_path};
-use super::{Arguments, Errno, Outcome, Stop, System, pipe};
+use super::{Arguments, Errno, Outcome, Stop, System, epoll, pipe};
 use crate::drivers::block::MAX_SEGMENTS;
 use crate::drivers::console::Ready;
 use crate::fs::FileId;
@@ -58,6 +58,8 @@ fn read_at(system: &mut System, file: &OpenFile, offset: u64, to: u64, len: u64)
         }
         Object::Input => read_input(system, file.flags.get(), to, len),
         Object::Pipe(end) => pipe::read(system, end, file.flags.get(), to, len),
+        Object::Counter(counter) => epoll::take(system, counter, file.flags.get(), to, len),
+        Object::Epoll(_) => Err(Errno::INVAL.into()),
         Object::Output(_) => Err(Errno::BADF.into()),
         Object::Directory(_) => Err(Errno::ISDIR.into()),
     }
@@ -101,6 +103,8 @@ fn write_at(system: &mut System, file: &OpenFile, offset: u64, from: u64, len: u
         Object::Null | Object::Zero | Object::Random => Ok(len as u64),
         Object::Output(error) => write_output(system, *error, from, len),
         Object::Pipe(end) => pipe::write(system, end, file.flags.get(), from, len),
+        Object::Counter(counter) => epoll::give(system, counter, file.flags.get(), from, len),
+        Object::Epoll(_) => Err(Errno::INVAL.into()),
         Object::Input | Object::Proc(_) | Object::Directory(_) => Err(Errno::BADF.into()),
     }
 }
@@ -128,7 +132,10 @@ fn write_output(system: &mut System, error: bool, from: u64, len: usize) -> Outc
 
 /// Whether reads and writes have a position.
 fn seekable(object: &Object) -> bool {
-    !matches!(object, Object::Input | Object::Output(_) | Object::Pipe(_))
+    !matches!(
+        object,
+        Object::Input | Object::Output(_) | Object::Pipe(_) | Object::Counter(_) | Object::Epoll(_)
+    )
 }
 
 pub fn read(system: &mut System, [number, to, len, ..]: Arguments) -> Outcome {

@@ -9,12 +9,13 @@ use crate::time::SECOND;
 
 const IN: u16 = 1;
 const OUT: u16 = 4;
-const ERR: u16 = 8;
-const HUP: u16 = 0x10;
+/// What is told although nobody asks: an error, an end.
+pub const ERR: u16 = 8;
+pub const HUP: u16 = 0x10;
 const NVAL: u16 = 0x20;
 
 /// What a descriptor is ready for.
-fn ready(system: &mut System, number: u32) -> u16 {
+pub fn ready(system: &mut System, number: u32) -> u16 {
     let Ok(file) = system.tasks.process.descriptors.get(u64::from(number)) else { return NVAL };
     match &file.object {
         Object::Output(_) => OUT,
@@ -31,6 +32,8 @@ fn ready(system: &mut System, number: u32) -> u16 {
             Some(Ready::Bytes(_)) => IN,
             Some(Ready::End) | None => IN | HUP,
         },
+        Object::Counter(counter) if counter.value.get() == 0 => OUT,
+        Object::Epoll(_) => 0,
         _ => IN | OUT,
     }
 }

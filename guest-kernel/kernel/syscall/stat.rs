@@ -33,6 +33,8 @@ pub fn inode(object: &Object) -> u64 {
         Object::Zero => 5,
         Object::Random => 6,
         Object::Pipe(end) => 1 << 33 | u64::from(end.pipe().number()),
+        Object::Counter(_) => 8,
+        Object::Epoll(_) => 9,
         Object::Proc(entry) => 1 << 34 | entry.number(),
         // A number that the path decides, out of the files' range.
         Object::Directory(path) => {
@@ -62,7 +64,7 @@ fn status(system: &System, object: &Object) -> Status {
         Object::Null => plain(CHARACTER | 0o666, device(1, 3)),
         Object::Zero => plain(CHARACTER | 0o666, device(1, 5)),
         Object::Random => plain(CHARACTER | 0o666, device(1, 9)),
-        Object::Pipe(_) => plain(PIPE | 0o600, 0),
+        Object::Pipe(_) | Object::Counter(_) | Object::Epoll(_) => plain(PIPE | 0o600, 0),
         Object::Proc(_) => plain(REGULAR | 0o444, 0),
         Object::Directory(path) => {
             let public = [&b"/tmp"[..], b"/var/tmp", b"/dev/shm"].contains(&path.as_slice());

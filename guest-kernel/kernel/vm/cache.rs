@@ -21,6 +21,7 @@ impl PageCache {
         Self { buckets: vec![0; buckets].into_boxed_slice() }
     }
 
+    #[inline]
     fn bucket(&mut self, file: FileId, page: u32) -> &mut u32 {
         let hash = page.wrapping_add(u32::from(file.0).wrapping_mul(0x9e37_79b1));
         let mask = self.buckets.len() - 1;
@@ -28,13 +29,14 @@ impl PageCache {
     }
 
     /// The frame that holds a page of a file.
+    #[inline]
     pub fn find(&mut self, frames: &FrameTable, file: FileId, page: u32) -> Option<FrameIndex> {
         let mut link = Link::from_raw(*self.bucket(file, page));
         while let Some(frame) = link.frame() {
-            match frames.get(frame) {
+            match *frames.peek(frame) {
                 Use::Cache { file: f, page: p, .. } if f == file && p == page => return Some(frame),
                 Use::Cache { next, .. } => link = next,
-                other => unreachable!("a frame of the cache holds {other:?}"),
+                ref other => unreachable!("a frame of the cache holds {other:?}"),
             }
         }
         None

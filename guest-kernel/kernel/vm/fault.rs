@@ -74,11 +74,16 @@ impl Memory {
         let entry = place.entry.load();
         match entry.page() {
             Page::Untouched => match area.recipe(page) {
-                Recipe::Zero => self.zero_in(&place),
+                Recipe::Zero if access.allow(Rights::WRITE) => self.zero_in(&place),
+                Recipe::Zero => self.map_zeros(&place),
                 Recipe::File(file, index) if access.allow(Rights::WRITE) && !place.shared => {
                     self.copy_in(&place, page, file, index)
                 }
-                Recipe::File(file, index) => self.map_file(&place, file, index),
+                Recipe::File(file, index) => {
+                    let source = self.map_file(&place, file, index)?;
+                    self.map_around(area, page, place.entry);
+                    Ok(source)
+                }
             },
             Page::Swapped(slot) => self.swap_in(&place, slot),
             // The CPU knew an older entry.
@@ -97,6 +102,11 @@ impl Memory {
                         Ok(Source::Resident)
                     }
                     Use::Cache { file, page: index, .. } => self.copy_in(&place, page, file, index),
+                    Use::Zeros => {
+                        let source = self.zero_in(&place)?;
+                        cpu::invlpg(page);
+                        Ok(source)
+                    }
                     other => unreachable!("an entry maps a frame that holds {other:?}"),
                 }
             }
@@ -117,7 +127,22 @@ impl Memory {
         }
     }
 
-    /// A page that was never touched: zeros. It is clean, so if it is only read its eviction costs nothing.
+    /// A page that was never written is only read: the page of zeros stands in for it.
+    fn map_zeros(&mut self, place: &Place) -> Result<Source, Invalid> {
+        let frame = match self.zeros {
+            Some(frame) => frame,
+            None => {
+                let frame = self.allocate_zeroed()?;
+                *self.frames.get_mut(frame) = Use::Zeros;
+                self.stats.kernel_frames += 1;
+                *self.zeros.insert(frame)
+            }
+        };
+        place.entry.store(Entry::resident(self.frames.gpa(frame), place.rights.without_write()));
+        Ok(Source::Zero)
+    }
+
+    /// A page that was never written: zeros.
     fn zero_in(&mut self, place: &Place) -> Result<Source, Invalid> {
         let frame = self.allocate_zeroed()?;
         self.settle(place, frame, None);
@@ -240,7 +265,7 @@ impl Memory {
         let frame = self.allocate()?;
         let filled = match file.memory_number() {
             Some(_) => self.fill_from_memory_file(file, index, frame),
-            None => self.fill_from_disk(file, index, frame),
+            None => self.read_around(file, index, frame).map(|()| Source::File),
         };
         let source = match filled {
             Ok(source) => source,
@@ -252,16 +277,6 @@ impl Memory {
         self.cache.insert(&mut self.frames, frame, file, index);
         self.count_resident(frame);
         Ok((frame, source))
-    }
-
-    fn fill_from_disk(&mut self, file: FileId, index: u32, frame: FrameIndex) -> Result<Source, Invalid> {
-        let segment = (self.frames.gpa(frame), PAGE_SIZE as u32);
-        if self.files.read(file, u64::from(index) * PAGE_SIZE as u64, &[segment]).is_err() {
-            log::error!("the file disk failed to read page {index} of {}", self.files.path(file));
-            return Err(Invalid::Device);
-        }
-        self.stats.file_read += 1;
-        Ok(Source::File)
     }
 
     /// An anonymous page is resident from now on.

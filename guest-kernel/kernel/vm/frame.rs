@@ -69,6 +69,8 @@ pub enum Use {
     },
     /// The kernel's own memory.
     Kernel,
+    /// The page of zeros that all processes share, and that nobody may write. It is never evicted, so nobody notes what maps it.
+    Zeros,
     /// A page table.
     Table {
         /// The first address that it translates.
@@ -159,6 +161,7 @@ impl FrameTable {
 
     /// Where a frame is.
     #[must_use]
+    #[inline]
     pub fn gpa(&self, frame: FrameIndex) -> Gpa {
         let (range, index) = if frame.0 < self.low_frames {
             (&self.low, frame.0)
@@ -170,6 +173,7 @@ impl FrameTable {
 
     /// The frame at an address that came from [`FrameTable::gpa`].
     #[must_use]
+    #[inline]
     pub fn at(&self, gpa: Gpa) -> FrameIndex {
         let low = gpa.0.wrapping_sub(self.low.start.0);
         if low < self.low.bytes {
@@ -181,11 +185,20 @@ impl FrameTable {
 
     /// What a frame holds.
     #[must_use]
+    #[inline]
     pub fn get(&self, frame: FrameIndex) -> Use {
         self.uses[frame.0 as usize]
     }
 
+    /// The same, where it is.
+    #[must_use]
+    #[inline]
+    pub fn peek(&self, frame: FrameIndex) -> &Use {
+        &self.uses[frame.0 as usize]
+    }
+
     /// The same, to change.
+    #[inline]
     pub fn get_mut(&mut self, frame: FrameIndex) -> &mut Use {
         &mut self.uses[frame.0 as usize]
     }

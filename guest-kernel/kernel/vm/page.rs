@@ -90,6 +90,13 @@ impl Entry {
         Self(frame.0 | Self::PRESENT).with_rights(rights)
     }
 
+    /// The same for a page in another frame; this one is at 0.
+    #[must_use]
+    #[inline]
+    pub const fn in_frame(self, frame: Gpa) -> Self {
+        Self(self.0 | frame.0)
+    }
+
     /// A page on swap. The slot is not 0, and so neither is the entry.
     #[must_use]
     pub const fn swapped(slot: Slot) -> Self {

@@ -72,6 +72,19 @@ impl EntryRef {
         unsafe { self.pointer().write_volatile(entry.0) };
     }
 
+    /// The entry so many pages before, in the same table.
+    #[must_use]
+    pub fn before(self, pages: u32) -> Self {
+        debug_assert!(Gpa(self.0.get()).page_offset() >= pages as usize * 8);
+        self.0.get().checked_sub(u64::from(pages) * 8).and_then(Self::from_raw).unwrap_or(self)
+    }
+
+    /// The next page's entry; in the same table unless this is the last one.
+    #[must_use]
+    pub const fn after(self) -> Self {
+        Self(self.0.saturating_add(8))
+    }
+
     /// Adds to the number of tables that the table with this entry leads to. Returns how many there are now.
     fn count(self, frames: &mut FrameTable, change: i16) -> u16 {
         let frame = frames.at(Gpa(self.0.get()).page_start());

@@ -38,6 +38,7 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
     Memory {
         policy: AnyPolicy::new(policy, frames.len()),
         reverse: ReverseMap::default(),
+        zeros: None,
         cache: PageCache::new(frames.len()),
         frames,
         swap: Swap::new((slots > 0).then(|| Block::new(slots + 1))),
@@ -63,7 +64,7 @@ fn area(page: u64, pages: u64, rights: Rights) -> Area {
 const READ_WRITE: Rights = Rights::new(true, true, false);
 
 /// Every frame is free or a table or accounted for by the policy; every slot has as many owners as name it; a page that several
-/// map cannot be written by any.
+/// map cannot be written by any, and neither can the page of zeros.
 fn check_accounts<'a>(memory: &Memory, spaces: impl IntoIterator<Item = &'a AddressSpace>) {
     let mut held = 0;
     let mut slots = BTreeMap::new();
@@ -84,6 +85,9 @@ fn check_accounts<'a>(memory: &Memory, spaces: impl IntoIterator<Item = &'a Addr
         space.table.for_each(Gva(0)..USER_END, |_, entry| match entry.load().page() {
             Page::Untouched => {}
             Page::Swapped(slot) => *slots.entry(slot).or_insert(0) += 1,
+            Page::Resident(gpa) if memory.zeros == Some(memory.frames.at(gpa)) => {
+                assert!(!entry.load().permits(Rights::WRITE));
+            }
             Page::Resident(_) => mapped -= 1,
         });
     }
@@ -196,7 +200,8 @@ proptest! {
         memory.unmap_range(&mut space, &(BASE..BASE + PAGES * PAGE)).unwrap();
         prop_assert_eq!(memory.swap.slots.used(), 0);
         prop_assert_eq!(memory.stats.resident, 0);
-        prop_assert_eq!(memory.frames.free_frames(), 15, "all but the root table");
+        let zeros = u32::from(memory.zeros.is_some());
+        prop_assert_eq!(memory.frames.free_frames() + zeros, 15, "all but the root table");
     }
 }
 
@@ -258,22 +263,31 @@ proptest! {
         }
         prop_assert_eq!(memory.swap.slots.used(), 0);
         prop_assert_eq!(memory.stats.resident, 0);
-        prop_assert_eq!(memory.stats.kernel_frames, 0);
-        prop_assert_eq!(memory.frames.free_frames() + memory.reverse.frames(), 40);
+        let zeros = u32::from(memory.zeros.is_some());
+        prop_assert_eq!(memory.stats.kernel_frames, u64::from(zeros));
+        prop_assert_eq!(memory.frames.free_frames() + memory.reverse.frames() + zeros, 40);
         prop_assert!(memory.reverse.frames() <= 1, "one may stay with none of its nodes used");
     }
 }
 
 #[test]
-fn a_page_that_is_only_read_is_dropped_and_not_written() {
+fn pages_that_are_only_read_share_the_page_of_zeros_until_one_is_written() {
     let mut memory = memory(12, 64, PolicyKind::Fifo);
     let mut space = space(&mut memory);
     memory.map(&mut space, area(0, 32, READ_WRITE)).unwrap();
     for page in 0..32 {
         assert_eq!(memory.get_user::<u64>(&mut space, BASE + page * PAGE), Ok(0));
     }
-    assert_eq!((memory.stats.swapped_out, memory.swap.slots.used()), (0, 0));
-    assert!(memory.stats.evicted_clean >= 24);
+    assert_eq!((memory.stats.resident, memory.stats.evicted_clean, memory.swap.slots.used()), (0, 0, 0));
+    memory.put_user(&mut space, BASE + 5 * PAGE, &7u64).unwrap();
+    for page in 0..32 {
+        assert_eq!(memory.get_user(&mut space, BASE + page * PAGE), Ok(if page == 5 { 7u64 } else { 0 }));
+    }
+    assert_eq!(memory.stats.resident, 1);
+    check_accounts(&memory, [&space]);
+    memory.protect(&mut space, &(BASE..BASE + 32 * PAGE), READ_WRITE).unwrap();
+    memory.unmap_range(&mut space, &(BASE..BASE + 32 * PAGE)).unwrap();
+    check_accounts(&memory, [&space]);
 }
 
 #[test]

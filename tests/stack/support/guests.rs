@@ -42,6 +42,40 @@ pub fn compile_rust(source: &str) -> PathBuf {
     })
 }
 
+/// Compiles a Go source of guests/.
+pub fn compile_go(source: &str) -> PathBuf {
+    compiled(source, "", |program| {
+        let mut go = Command::new(tool("go", "golang-go"));
+        // A cache of its own: there may be no home.
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("go-cache");
+        go.env("GOCACHE", cache).env("CGO_ENABLED", "0").args(["build", "-o"]).arg(program);
+        go.arg(Path::new(SOURCES).join(source));
+        go
+    })
+}
+
+/// Debian's Python, and a folder for PYTHONHOME that has of its library what it reads at its start, as a program of few files.
+pub fn python() -> (PathBuf, PathBuf) {
+    const LIST: &str = "import sys\nfor m in list(sys.modules.values()):\n f = getattr(m, '__file__', None)\n if f: print(f)";
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
+    let program = home.join("python3");
+    if !program.exists() {
+        let installed = Path::new("/usr/bin/python3");
+        assert!(installed.exists(), "this test needs python3: apt-get install python3-minimal");
+        let fresh = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let modules = run(Command::new(installed).args(["-I", "-S", "-c", LIST])).succeeded().out;
+        for module in modules.lines().filter_map(|path| path.strip_prefix("/usr/")) {
+            let copy = fresh.path().join(module);
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(Path::new("/usr").join(module), copy).unwrap();
+        }
+        fs::copy(installed, fresh.path().join("python3")).unwrap();
+        // Tests prepare side by side: who comes second finds it there.
+        let _ = fs::rename(fresh.keep(), &home);
+    }
+    (program, home)
+}
+
 /// The program from `source`, compiled unless an earlier run has left it: the lab, where there is no compiler, gets
 /// those that were made outside.
 fn compiled(source: &str, flags: &str, compiler: impl Fn(&Path) -> Command) -> PathBuf {
@@ -66,6 +100,9 @@ fn compile_the_guest_programs() {
         compile_c(source, &["-static"]);
     }
     compile_rust("big.rs");
+    compile_rust("threads.rs");
+    compile_go("garbage.go");
+    python();
 }
 
 /// Where a tool is; `package` is what Debian's package with it is called.

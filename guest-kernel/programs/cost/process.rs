@@ -1,0 +1,140 @@
+//! Operations of more than one process.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::ptr;
+
+use programs::fail;
+
+use super::cycles;
+
+fn checked(result: i32) -> i32 {
+    if result < 0 {
+        fail(std::io::Error::last_os_error().to_string());
+    }
+    result
+}
+
+fn wait_for(child: i32) {
+    // SAFETY: nobody wants the status.
+    checked(unsafe { libc::waitpid(child, ptr::null_mut(), 0) });
+}
+
+fn exit() -> ! {
+    // SAFETY: nothing of the process is needed any more.
+    unsafe { libc::_exit(0) }
+}
+
+pub fn fork(rounds: usize) -> u64 {
+    let once = || {
+        // SAFETY: this program has one thread.
+        match checked(unsafe { libc::fork() }) {
+            0 => exit(),
+            child => wait_for(child),
+        }
+    };
+    once();
+    cycles(|| (0..rounds).for_each(|_| once()))
+}
+
+/// A child that runs this program without an operation, which prints nothing.
+pub fn exec(rounds: usize, program: &str) -> u64 {
+    let Ok(path) = CString::new(std::ffi::OsStr::new(program).as_bytes()) else { fail("a NUL in the path") };
+    let argv = [path.as_ptr(), ptr::null()];
+    let once = || {
+        let child: i32;
+        // SAFETY: the child runs another program at once, on the same stack but without a call that could change it: glibc's vfork may
+        // not be used from Rust, and the system call by itself returns twice to here.
+        unsafe {
+            std::arch::asm!(
+                "syscall",
+                "test eax, eax",
+                "jnz 2f",
+                "mov eax, {execve}",
+                "mov rdi, {path}",
+                "mov rsi, {argv}",
+                "xor edx, edx",
+                "syscall",
+                "mov eax, {exit}",
+                "mov edi, 127",
+                "syscall",
+                "2:",
+                execve = const libc::SYS_execve,
+                exit = const libc::SYS_exit,
+                path = in(reg) path.as_ptr(),
+                argv = in(reg) argv.as_ptr(),
+                inlateout("eax") libc::SYS_vfork as i32 => child,
+                out("rdi") _, out("rsi") _, out("rdx") _, out("rcx") _, out("r11") _,
+            );
+        }
+        if child < 0 {
+            fail(std::io::Error::from_raw_os_error(-child).to_string());
+        }
+        wait_for(child);
+    };
+    once();
+    cycles(|| (0..rounds).for_each(|_| once()))
+}
+
+fn pipe() -> [i32; 2] {
+    let mut ends = [0; 2];
+    // SAFETY: the array is ours to write.
+    checked(unsafe { libc::pipe(ends.as_mut_ptr()) });
+    ends
+}
+
+fn close(end: i32) {
+    // SAFETY: a descriptor of ours that nobody uses any more.
+    unsafe { libc::close(end) };
+}
+
+/// Reads a byte; false at the end.
+fn take(from: i32) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: the byte is ours to write.
+    checked(unsafe { libc::read(from, (&raw mut byte).cast(), 1) } as i32) == 1
+}
+
+fn give(to: i32) {
+    // SAFETY: a byte to read.
+    checked(unsafe { libc::write(to, (&raw const to).cast(), 1) } as i32);
+}
+
+pub fn switch(rounds: usize) -> u64 {
+    let ([there, to], [back, from]) = (pipe(), pipe());
+    // SAFETY: this program has one thread.
+    let child = checked(unsafe { libc::fork() });
+    if child == 0 {
+        // So the read ends when the parent is done.
+        close(to);
+        while take(there) {
+            give(from);
+        }
+        exit();
+    }
+    let once = || {
+        give(to);
+        take(back);
+    };
+    once();
+    let cycles = cycles(|| (0..rounds).for_each(|_| once()));
+    [there, to, back, from].into_iter().for_each(close);
+    wait_for(child);
+    cycles
+}
+
+/// What `work` returns while a child has all memory in common that was not written since.
+pub fn beside_a_child(work: impl FnOnce() -> u64) -> u64 {
+    let [wait, tell] = pipe();
+    // SAFETY: this program has one thread.
+    let child = checked(unsafe { libc::fork() });
+    if child == 0 {
+        close(tell);
+        take(wait);
+        exit();
+    }
+    let result = work();
+    [wait, tell].into_iter().for_each(close);
+    wait_for(child);
+    result
+}
