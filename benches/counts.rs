@@ -30,14 +30,28 @@ struct Run {
 const RUNS: &[Run] = &[
     Run {
         options: &["--ram=64M", "--store=memory"],
-        operations: &["getpid=10000", "map=10000", "touch=8000", "cached=100"],
+        operations: &["getpid=10000", "switch=1000", "fork=50", "exec=50", "map=2000", "map1=2000"],
         figures: &[
             ("phases.prepare_cpu", "start: from the process to the guest's first instruction"),
             ("phases.boot", "start: from there to the program's first instruction"),
             ("getpid", "system call"),
-            ("map", "mmap and munmap of a page"),
-            ("touch", "guest minor fault, page to be zeroed"),
+            ("switch", "a byte through a pipe to another process and back"),
+            ("fork", "fork, exit and wait"),
+            ("exec", "vfork, exec of a Rust program, exit and wait"),
+            ("map", "mmap and munmap of 64 KiB, untouched"),
+            ("map1", "mmap and munmap of 64 KiB, one page touched"),
+        ],
+    },
+    // Twice the pages of `touch` fit, three times do not: no frame that it gets is fresh.
+    Run {
+        options: &["--ram=40M", "--store=memory"],
+        operations: &["cached=100", "touch=4000", "cow=2000", "forget=2000", "zero=2000"],
+        figures: &[
             ("cached", "guest minor fault, page in the page cache"),
+            ("touch", "guest minor fault, page to be zeroed"),
+            ("cow", "guest minor fault, page to be copied"),
+            ("forget", "madvise(MADV_DONTNEED) of a page"),
+            ("zero", "guest minor fault, page of zeros to be read"),
         ],
     },
     // 24 MiB go round in 12 MiB of guest RAM.

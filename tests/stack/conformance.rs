@@ -56,3 +56,18 @@ fn when_memory_and_swap_are_full_the_largest_process_is_killed_and_the_others_go
     assert_eq!(ended.out, "signal 9, 0 wrong\n");
     assert!(ended.err.contains("out of memory") && ended.err.contains("process 101"), "{}", ended.err);
 }
+
+#[test]
+fn pointers_that_lead_nowhere_are_errors_to_the_program() {
+    let wild = compile_c("wild.c", &["-static"]);
+    let ended = run(bifold(["run", "--ram=16M", "--"]).arg(wild)).succeeded();
+    assert_eq!(ended.out, "0 calls did not answer EFAULT\nthe kernel goes on\n", "{}", ended.err);
+}
+
+#[test]
+fn corrupt_programs_end_in_an_error_and_nothing_else_does() {
+    let rounds = if full() { "400" } else { "30" };
+    let corrupt = compile_c("corrupt.c", &["-static"]);
+    let ended = run(bifold(["run", "--ram=16M", "--"]).arg(corrupt).arg(rounds)).succeeded();
+    assert_eq!(ended.out, format!("{rounds} runs, all over\n"), "{}", ended.err);
+}

@@ -32,6 +32,7 @@ mod flag {
     pub const KIND: u64 = 0xf;
     pub const FIXED: u64 = 0x10;
     pub const ANONYMOUS: u64 = 0x20;
+    pub const POPULATE: u64 = 0x8000;
     pub const HUGETLB: u64 = 0x4_0000;
     pub const FIXED_NOREPLACE: u64 = 0x10_0000;
 }
@@ -53,6 +54,12 @@ pub fn mmap(system: &mut System, [hint, bytes, protection, flags, number, offset
         system.collect_memory_files();
     }
     mapped.map_err(Errno::from)?;
+    if flags & flag::POPULATE != 0 && area.rights.any() {
+        let writes = area.rights.allow(Rights::WRITE);
+        let access = if writes { Rights::WRITE } else { Rights::READ };
+        // What cannot be had now is had, or refused, when it is needed.
+        let _ = system.memory.populate(&mut system.tasks.space, &(start..area.end), access, true);
+    }
     Ok(start.0)
 }
 
@@ -214,22 +221,39 @@ fn relocate(system: &mut System, area: &Area, old: Range<Gva>, bytes: u64, targe
 }
 
 pub fn madvise(system: &mut System, [start, bytes, advice, ..]: Arguments) -> Outcome {
+    const WILLNEED: u64 = 3;
     const DONTNEED: u64 = 4;
     const FREE: u64 = 8;
-    /// NORMAL, RANDOM, SEQUENTIAL, WILLNEED; MERGEABLE to DODUMP; COLD and PAGEOUT: advice that may be left.
-    const HINTS: [u64; 4] = [0b1111, 0xff << 12, 0b11 << 20, 0];
+    const COLD: u64 = 20;
+    const PAGEOUT: u64 = 21;
+    const POPULATE_READ: u64 = 22;
+    const POPULATE_WRITE: u64 = 23;
     let range = range(start, bytes).map_err(|_| Errno::INVAL)?;
+    let System { memory, tasks, .. } = system;
+    let space = &mut *tasks.space;
+    let covered = space.areas.covers(&range);
     match advice {
-        // A page that may be freed is freed now.
-        DONTNEED | FREE => {
-            if !range.is_empty() {
-                system.memory.discard(&system.tasks.space, &range);
+        _ if range.is_empty() => return Ok(0),
+        DONTNEED => memory.discard(space, &range),
+        FREE if space.areas.within(&range).any(|area| area.backing != Backing::Anonymous) => {
+            return Err(Errno::INVAL.into());
+        }
+        FREE => memory.free_lazily(space, &range),
+        COLD => memory.make_cold(space, &range),
+        PAGEOUT => memory.page_out(space, &range),
+        POPULATE_READ | POPULATE_WRITE => {
+            let access = if advice == POPULATE_WRITE { Rights::WRITE } else { Rights::READ };
+            if covered {
+                memory.populate(space, &range, access, false)?;
             }
         }
-        _ if advice < 64 && HINTS.iter().any(|hints| hints >> advice & 1 != 0) => {}
+        // What cannot be had ahead of need is had, or refused, when it is needed.
+        WILLNEED => _ = memory.populate(space, &range, Rights::READ, true),
+        // NORMAL, RANDOM, SEQUENTIAL; DONTFORK to DODUMP, KEEPONFORK: advice that may be left.
+        0..=2 | 12..=17 | 19 => {}
         _ => return Err(Errno::INVAL.into()),
     }
-    if system.tasks.space.areas.covers(&range) { Ok(0) } else { Err(Errno::NOMEM.into()) }
+    if covered { Ok(0) } else { Err(Errno::NOMEM.into()) }
 }
 
 pub fn mincore(system: &mut System, [start, bytes, vector, ..]: Arguments) -> Outcome {

@@ -314,9 +314,9 @@ pub fn getdents64(system: &mut System, [number, to, size, ..]: Arguments) -> Out
         };
         entries.push((name, super::stat::inode(&object), kind));
     }
-    let first = open.offset.get() as usize;
+    let mut next = open.offset.get();
     let mut bytes = Vec::new();
-    for (at, (name, inode, kind)) in entries.iter().enumerate().skip(first) {
+    for (at, (name, inode, kind)) in entries.iter().enumerate().skip(next as usize) {
         let len = (19 + name.len() + 1).next_multiple_of(8);
         if bytes.len() + len > size as usize {
             if bytes.is_empty() {
@@ -331,9 +331,10 @@ pub fn getdents64(system: &mut System, [number, to, size, ..]: Arguments) -> Out
         bytes.push(*kind);
         bytes.extend_from_slice(name);
         bytes.resize(end, 0);
-        open.offset.set(at as u64 + 1);
+        next = at as u64 + 1;
     }
     system.write(to, &bytes)?;
+    open.offset.set(next);
     Ok(bytes.len() as u64)
 }
 

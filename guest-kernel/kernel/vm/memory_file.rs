@@ -63,7 +63,7 @@ impl MemoryFiles {
 
     /// Where the table of a file says where a page is; it was made when the page came into the cache.
     fn entry(&self, file: FileId, page: u32) -> Option<EntryRef> {
-        self.get(file).and_then(|file| file.table.find(offset(page)).ok())
+        self.get(file).filter(|file| file.table.reaches(offset(page)))?.table.find(offset(page)).ok()
     }
 }
 
@@ -83,10 +83,9 @@ impl Memory {
         if number == MOST || files.try_reserve(1).is_err() {
             return Err(OutOfMemory);
         }
-        let root = self.allocate_zeroed()?;
-        self.stats.kernel_frames += 1;
+        let root = self.allocate_table()?;
         let file = Some(MemoryFile {
-            table: PageTable::empty(&mut self.frames, root),
+            table: PageTable::small(&mut self.frames, root),
             len,
             links: 0,
             attributes: Attributes::default(),
@@ -98,6 +97,16 @@ impl Memory {
             files[number] = file;
         }
         Ok(FileId::memory(number as u16))
+    }
+
+    /// A frame for a table of a file, which stays as long as the file has pages there, and so must leave others to those that run.
+    fn allocate_table(&mut self) -> Result<FrameIndex, OutOfMemory> {
+        if !self.can_spare_frames() {
+            return Err(OutOfMemory);
+        }
+        let frame = self.allocate_zeroed()?;
+        self.stats.kernel_frames += 1;
+        Ok(frame)
     }
 
     /// A page of the cache differs from its copy elsewhere.
@@ -135,15 +144,18 @@ impl Memory {
     /// The entry of a page, with the tables that lead to it.
     fn memory_file_entry(&mut self, file: FileId, page: u32) -> Result<EntryRef, Invalid> {
         loop {
-            let found = self.memory_files.get(file).ok_or(Invalid::PastEnd)?.table.find(offset(page));
-            let missing = match found {
-                Ok(entry) => return Ok(entry),
-                Err(missing) => missing,
+            let table = &self.memory_files.get(file).ok_or(Invalid::PastEnd)?.table;
+            let missing = match table.reaches(offset(page)).then(|| table.find(offset(page))) {
+                Some(Ok(entry)) => return Ok(entry),
+                Some(Err(missing)) => Some(missing),
+                None => None,
             };
-            let frame = self.allocate_zeroed()?;
+            let frame = self.allocate_table()?;
             let Some(file) = self.memory_files.get_mut(file) else { return Err(Invalid::PastEnd) };
-            file.table.add(&mut self.frames, missing, frame);
-            self.stats.kernel_frames += 1;
+            match missing {
+                Some(missing) => file.table.add(&mut self.frames, missing, frame),
+                None => file.table.grow(&mut self.frames, frame),
+            }
         }
     }
 

@@ -4,11 +4,12 @@
 //! - `table.rs`: the tables of entries; `area.rs`: the ranges that a program may use; `space.rs`: both together;
 //! - `frame.rs`: what each frame holds, for all processes; `cache.rs`: which of them hold pages of files; `mappings.rs`: which
 //!   entries map them;
-//! - `around.rs`: pages of files brought in ahead of need; `swap.rs`: which slots of the swap disk hold pages;
+//! - `around.rs`: pages of files brought in ahead of need; `advise.rs`: what a program says of its pages' future; `swap.rs`: which slots of the swap disk hold pages;
 //! - `reclaim.rs`: which page gives up its frame; `map.rs`: what system calls change; `fork.rs`: copies of address
 //!   spaces, and their end; `file.rs`: reading and writing files; `writeback.rs`: their way to the disk; `memory_file.rs`:
 //!   files that have no disk; `user.rs`: how the kernel reads and writes a program's memory.
 
+mod advise;
 pub mod area;
 mod around;
 pub mod cache;

@@ -27,7 +27,7 @@ use crate::arch::cpu;
 const RESIDENT_A_CLUSTER_PAGE: u64 = 256;
 
 /// What became of a victim.
-enum Outcome {
+pub(super) enum Outcome {
     Freed,
     /// Anonymous or of a file without a disk, and dirty: has to be written to swap first.
     Dirty,
@@ -70,7 +70,7 @@ impl Memory {
         self.policy.victim(&mut |frame| was_referenced(frames, FrameIndex(frame))).map(FrameIndex)
     }
 
-    fn drop_clean(&mut self, victim: FrameIndex) -> Outcome {
+    pub(super) fn drop_clean(&mut self, victim: FrameIndex) -> Outcome {
         if self.pinned.contains(&victim) {
             return Outcome::Pinned;
         }
@@ -102,7 +102,7 @@ impl Memory {
 
     /// Writes dirty victims to swap and frees their frames; those that find no slot, or that the device does not take, stay
     /// resident. Returns whether any frame was freed.
-    fn write_out(&mut self, victims: &[FrameIndex]) -> bool {
+    pub(super) fn write_out(&mut self, victims: &[FrameIndex]) -> bool {
         let mut rest = victims;
         let mut freed = false;
         while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! Page tables: four levels, each table a frame, walked through the direct map.
+//! Page tables: four levels, or as many as a file without a disk needs; each table a frame, walked through the direct map.
 
 use abi::addr::{Gpa, Gva, PAGE_SIZE};
 use core::convert::Infallible;
@@ -118,9 +118,11 @@ pub struct Missing {
     pub end: u64,
 }
 
-/// The page table of one address space.
+/// The page table of one address space, or of a file without a disk.
 pub struct PageTable {
     root: Gpa,
+    /// The root's level.
+    top: u32,
 }
 
 impl PageTable {
@@ -135,20 +137,35 @@ impl PageTable {
             entry(root, slot).store(entry(kernel, slot).load());
         }
         entry(root, ENTRIES - 1).store(entry(kernel, ENTRIES - 1).load());
-        Self { root }
+        Self { root, top: TOP }
     }
 
-    /// A table that translates nothing and has no kernel half: one that no CPU uses. `root` is all zeros.
+    /// A table that no CPU uses and that grows with what it is to translate: one level to begin with. `root` is all zeros.
     #[must_use]
-    pub fn empty(frames: &mut FrameTable, root: FrameIndex) -> Self {
+    pub fn small(frames: &mut FrameTable, root: FrameIndex) -> Self {
         *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 0 };
-        Self { root: frames.gpa(root) }
+        Self { root: frames.gpa(root), top: 0 }
+    }
+
+    /// Whether it has as many levels as an address needs.
+    #[must_use]
+    pub const fn reaches(&self, gva: Gva) -> bool {
+        gva.0 < span(self.top + 1)
+    }
+
+    /// Adds a level on top, in a zeroed frame.
+    pub fn grow(&mut self, frames: &mut FrameTable, root: FrameIndex) {
+        *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 1 };
+        let root = frames.gpa(root);
+        self.top += 1;
+        EntryRef::new(root, self.top, Gva(0)).store(Entry::table(self.root));
+        self.root = root;
     }
 
     /// The kernel's own table, whose user half stays empty.
     #[must_use]
     pub const fn of_kernel(root: Gpa) -> Self {
-        Self { root }
+        Self { root, top: TOP }
     }
 
     /// What CR3 takes.
@@ -157,14 +174,14 @@ impl PageTable {
         self.root
     }
 
-    /// The entry for an address below [`USER_END`].
+    /// The entry for an address below [`USER_END`] that the table [reaches](Self::reaches).
     ///
     /// # Errors
     /// The first table on the way that does not exist.
     #[inline]
     pub fn find(&self, gva: Gva) -> Result<EntryRef, Missing> {
         let mut table = self.root;
-        let mut level = TOP;
+        let mut level = self.top;
         while level > 0 {
             let parent = EntryRef::new(table, level, gva);
             let entry = parent.load();
@@ -206,11 +223,12 @@ impl PageTable {
         mut visit: impl FnMut(Gva, EntryRef) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut at = range.start.0;
-        while at < range.end.0 {
+        let last = range.end.0.min(span(self.top + 1));
+        while at < last {
             match self.find(Gva(at)) {
                 Err(missing) => at = missing.end,
                 Ok(first) => {
-                    let end = range.end.0.min((at | (span(1) - 1)) + 1);
+                    let end = last.min((at | (span(1) - 1)) + 1);
                     let pages = (end - at) / PAGE_SIZE as u64;
                     for n in 0..pages {
                         let entry = EntryRef(first.0.saturating_add(n * 8));
@@ -229,7 +247,9 @@ impl PageTable {
     /// tables above that lead nowhere then.
     pub fn prune(&self, frames: &mut FrameTable, range: &Range<Gva>, hole: &Range<Gva>) {
         let mut at = range.start.0 & !(span(1) - 1);
-        while at < range.end.0 {
+        // The root is never freed here.
+        let last = if self.top == 0 { 0 } else { range.end.0.min(span(self.top + 1)) };
+        while at < last {
             let end = at + span(1);
             match self.find(Gva(at)) {
                 Err(missing) => at = missing.end,
@@ -246,12 +266,12 @@ impl PageTable {
     /// Frees the last level's table that an entry is in.
     fn free_above(&self, frames: &mut FrameTable, gva: Gva, entry: EntryRef) {
         let mut table = Gpa(entry.0.get()).page_start();
-        for level in 1..=TOP {
+        for level in 1..=self.top {
             frames.free(frames.at(table));
             let parent = self.parent(gva, level);
             parent.store(Entry::UNTOUCHED);
             table = Gpa(parent.0.get()).page_start();
-            if level == TOP || parent.count(frames, -1) > 0 {
+            if level == self.top || parent.count(frames, -1) > 0 {
                 return;
             }
         }
@@ -259,7 +279,7 @@ impl PageTable {
 
     /// The entry for an address at a level above the last; the tables above it are there.
     fn parent(&self, gva: Gva, level: u32) -> EntryRef {
-        let above = (level + 1..=TOP).rev();
+        let above = (level + 1..=self.top).rev();
         let table = above.fold(self.root, |table, above| EntryRef::new(table, above, gva).load().address());
         EntryRef::new(table, level, gva)
     }

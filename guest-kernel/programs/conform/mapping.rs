@@ -26,6 +26,9 @@ pub const CHECKS: &[Check] = &[
     ("a mapping past the file's end is SIGBUS", past_the_end),
     ("shared anonymous memory is one for parent and child", shared_anonymous),
     ("a file of memory alone grows, is mapped, and is cut", memory_file),
+    ("pages are in RAM before they are used where that is asked for", populated),
+    ("advice takes pages away, or out of RAM, as the man page says", advised),
+    ("mappings without end are an error in the end", too_many),
     ("what cannot be mapped is refused as the man page says", refused),
 ];
 
@@ -257,6 +260,82 @@ fn memory_file() {
     assert_eq!((now(bytes, PAGE + 1), now(bytes, PAGE + 2)), (b'n', 0));
     file.set_len(4 * PAGE as u64).unwrap();
     assert_eq!((now(bytes, PAGE + 2), now(bytes, 3 * PAGE)), (0, 0), "what was cut does not come back");
+    for far in [3 << 20, 3 << 30, 600 << 30] {
+        file.write_all_at(b"far", far).unwrap();
+        let mut near = [0; 4];
+        file.read_exact_at(&mut near[..3], far).unwrap();
+        assert_eq!(&near[..3], b"far");
+        file.read_exact_at(&mut near, far - 4).unwrap();
+        assert_eq!(near, [0; 4]);
+    }
+    assert_eq!(in_file(&file, PAGE + 1), b'n');
+}
+
+/// Which pages of a mapping are in RAM.
+fn resident(start: *mut u8, pages: usize) -> Vec<bool> {
+    let mut answer = vec![0u8; pages];
+    // SAFETY: an answer of one byte a page, ours to write.
+    assert_eq!(unsafe { libc::mincore(start.cast(), pages * PAGE, answer.as_mut_ptr()) }, 0);
+    answer.iter().map(|byte| byte & 1 != 0).collect()
+}
+
+fn anonymous(pages: usize, more: i32) -> *mut u8 {
+    call(0, pages * PAGE, READ_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | more, -1, 0).unwrap()
+}
+
+fn advise(start: *mut u8, pages: usize, advice: i32) -> Result<i64, i32> {
+    // SAFETY: the caller owns the mapping, and knows what becomes of its pages.
+    result(unsafe { libc::madvise(start.cast(), pages * PAGE, advice) }.into())
+}
+
+fn populated() {
+    let start = anonymous(8, libc::MAP_POPULATE);
+    assert_eq!(resident(start, 8), [true; 8]);
+    let start = anonymous(8, 0);
+    assert_eq!(resident(start, 8), [false; 8]);
+    assert_eq!(advise(start, 4, libc::MADV_POPULATE_WRITE), Ok(0));
+    assert_eq!(resident(start, 8), [true, true, true, true, false, false, false, false]);
+    let read_only = call(0, PAGE, READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0).unwrap();
+    assert!(advise(read_only, 1, libc::MADV_POPULATE_WRITE).is_err());
+}
+
+fn advised() {
+    const PAGES: usize = 8;
+    let start = anonymous(PAGES, 0);
+    // SAFETY: the mapping is as long as that.
+    let bytes = unsafe { slice::from_raw_parts_mut(start, PAGES * PAGE) };
+    let fill = |bytes: &mut [u8]| (0..PAGES).for_each(|page| bytes[page * PAGE + 9] = page as u8 + 1);
+    let all = |bytes: &[u8], wanted: fn(usize, u8) -> bool| {
+        (0..PAGES).all(|page| wanted(page, now(bytes, page * PAGE + 9)))
+    };
+    fill(bytes);
+    assert_eq!(advise(start, PAGES, libc::MADV_PAGEOUT), Ok(0));
+    assert_eq!(advise(start, PAGES, libc::MADV_COLD), Ok(0));
+    assert_eq!(advise(start, PAGES, libc::MADV_WILLNEED), Ok(0));
+    assert!(all(bytes, |page, byte| byte == page as u8 + 1), "nothing is lost");
+    assert_eq!(advise(start, PAGES, libc::MADV_FREE), Ok(0));
+    assert!(all(bytes, |page, byte| byte == 0 || byte == page as u8 + 1), "each page is as it was, or zeros");
+    fill(bytes);
+    assert_eq!(advise(start, PAGES, libc::MADV_PAGEOUT), Ok(0));
+    assert!(all(bytes, |page, byte| byte == page as u8 + 1), "what was written after it was given up stays");
+    assert_eq!(advise(start, PAGES, libc::MADV_DONTNEED), Ok(0));
+    assert!(all(bytes, |_, byte| byte == 0));
+    assert_eq!(advise(start, PAGES, 77), Err(libc::EINVAL));
+    assert_eq!(advise(start.wrapping_add(1), 1, libc::MADV_DONTNEED), Err(libc::EINVAL));
+    // SAFETY: nobody uses it any more.
+    assert_eq!(unsafe { libc::munmap(start.cast(), PAGES * PAGE) }, 0);
+    assert_eq!(advise(start, PAGES, libc::MADV_DONTNEED), Err(libc::ENOMEM));
+}
+
+fn too_many() {
+    let bomb = child(|| {
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // Neighbours with different rights stay two mappings.
+        let refused = (0..100_000)
+            .find_map(|n| call(0, PAGE, if n % 2 == 0 { READ } else { READ_WRITE }, kind, -1, 0).err());
+        i32::from(refused != Some(libc::ENOMEM))
+    });
+    assert_eq!(bomb.wait(), End::Exit(0));
 }
 
 fn refused() {

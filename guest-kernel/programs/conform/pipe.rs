@@ -1,7 +1,7 @@
 //! Pipes.
 
 use super::Check;
-use super::os::{End, child, close, pipe, read, sleep_ms, write};
+use super::os::{End, child, close, pipe, read, result, sleep_ms, write};
 
 pub const CHECKS: &[Check] = &[
     ("a pipe holds 64 KiB and then says so", capacity),
@@ -9,6 +9,9 @@ pub const CHECKS: &[Check] = &[
     ("writing to a pipe that nobody reads is SIGPIPE or EPIPE", broken),
     ("small writes from several processes are not mixed", atomic),
     ("poll tells what a pipe is ready for", polled),
+    ("a list of descriptors is waited for together", listed),
+    ("a counter wakes who waits for it", counter),
+    ("the upper half of an int's register means nothing", ints),
 ];
 
 fn set_nonblocking(descriptor: i32) {
@@ -111,4 +114,66 @@ fn polled() {
     assert_eq!(read(reader, &mut [0; 2]), Ok(1));
     assert_eq!(poll(reader, -1), libc::POLLHUP);
     close(reader);
+}
+
+fn listed() {
+    let (reader, writer) = pipe();
+    // SAFETY: no pointers.
+    let list = result(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }.into()).unwrap() as i32;
+    let control = |operation, descriptor, events: i32, data| {
+        let mut event = libc::epoll_event { events: events as u32, u64: data };
+        // SAFETY: the event is ours to read.
+        result(unsafe { libc::epoll_ctl(list, operation, descriptor, &raw mut event) }.into())
+    };
+    let wait = |milliseconds| {
+        let mut found = [libc::epoll_event { events: 0, u64: 0 }; 4];
+        // SAFETY: four elements, ours to write.
+        let count = unsafe { libc::epoll_wait(list, found.as_mut_ptr(), 4, milliseconds) };
+        let count = result(count.into()).unwrap() as usize;
+        found[..count].iter().map(|event| (event.events as i32, event.u64)).collect::<Vec<_>>()
+    };
+    assert_eq!(control(libc::EPOLL_CTL_ADD, reader, libc::EPOLLIN, 7), Ok(0));
+    assert_eq!(control(libc::EPOLL_CTL_ADD, reader, libc::EPOLLIN, 7), Err(libc::EEXIST));
+    assert_eq!(control(libc::EPOLL_CTL_ADD, 999, libc::EPOLLIN, 7), Err(libc::EBADF));
+    assert_eq!((wait(0), wait(5)), (vec![], vec![]));
+    let late = child(|| {
+        sleep_ms(10);
+        i32::from(write(writer, b"x") != Ok(1))
+    });
+    assert_eq!(wait(-1), [(libc::EPOLLIN, 7)]);
+    assert_eq!(late.wait(), End::Exit(0));
+    assert_eq!(control(libc::EPOLL_CTL_ADD, writer, libc::EPOLLOUT | libc::EPOLLONESHOT, 8), Ok(0));
+    assert_eq!(wait(-1), [(libc::EPOLLIN, 7), (libc::EPOLLOUT, 8)]);
+    assert_eq!(wait(-1), [(libc::EPOLLIN, 7)], "the other was to be told once");
+    assert_eq!(control(libc::EPOLL_CTL_DEL, reader, 0, 0), Ok(0));
+    assert_eq!(control(libc::EPOLL_CTL_MOD, reader, 0, 0), Err(libc::ENOENT));
+    [list, reader, writer].into_iter().for_each(close);
+}
+
+fn counter() {
+    // SAFETY: no pointers.
+    let counter = result(unsafe { libc::eventfd(3, libc::EFD_NONBLOCK) }.into()).unwrap() as i32;
+    let mut value = [0; 8];
+    assert_eq!((read(counter, &mut value), u64::from_ne_bytes(value)), (Ok(8), 3));
+    assert_eq!(read(counter, &mut value), Err(libc::EAGAIN));
+    assert_eq!(read(counter, &mut value[..4]), Err(libc::EINVAL));
+    for more in [5u64, 6] {
+        assert_eq!(write(counter, &more.to_ne_bytes()), Ok(8));
+    }
+    assert_eq!((read(counter, &mut value), u64::from_ne_bytes(value)), (Ok(8), 11));
+    close(counter);
+}
+
+fn ints() {
+    const NOISE: i64 = 0x7fff_0000_0000;
+    let (reader, writer) = pipe();
+    let mut byte = [0u8];
+    // SAFETY: a byte to be read, and one to be written.
+    unsafe {
+        assert_eq!(libc::syscall(libc::SYS_write, NOISE | i64::from(writer), b"x".as_ptr(), 1i64), 1);
+        assert_eq!(libc::syscall(libc::SYS_read, NOISE | i64::from(reader), byte.as_mut_ptr(), 1i64), 1);
+        assert_eq!(libc::syscall(libc::SYS_close, NOISE | i64::from(reader)), 0);
+    }
+    assert_eq!(byte, *b"x");
+    close(writer);
 }

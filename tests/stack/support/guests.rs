@@ -96,7 +96,7 @@ fn compiled(source: &str, flags: &str, compiler: impl Fn(&Path) -> Command) -> P
 fn compile_the_guest_programs() {
     compile_c("big.c", &["-static"]);
     compile_c("big.c", &["-static-pie"]);
-    for source in ["fork_bomb.c", "itself.c", "out_of_memory.c"] {
+    for source in ["corrupt.c", "fork_bomb.c", "itself.c", "out_of_memory.c", "wild.c"] {
         compile_c(source, &["-static"]);
     }
     compile_rust("big.rs");

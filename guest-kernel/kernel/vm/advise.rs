@@ -1,0 +1,96 @@
+//! What a program says of its pages' future (madvise(2)), and what it wants in RAM beforehand.
+
+use core::ops::Range;
+
+use abi::addr::{Gva, PAGE_SIZE};
+use paging::policy::Policy;
+
+use super::Memory;
+use super::fault::Invalid;
+use super::frame::{FrameIndex, Use};
+use super::page::{Page, Rights};
+use super::reclaim::Outcome;
+use super::space::AddressSpace;
+use super::swap::CLUSTER;
+use crate::arch::cpu;
+
+impl Memory {
+    /// MADV_FREE: the pages may be lost, but those that are written again first. A page that is clean and has no slot is zeros when
+    /// it is evicted (reclaim.rs), so making it that is all.
+    pub fn free_lazily(&mut self, space: &AddressSpace, range: &Range<Gva>) {
+        space.table.for_each(range.clone(), |page, reference| match reference.load().page() {
+            Page::Untouched => {}
+            Page::Swapped(_) => self.release(page, reference),
+            Page::Resident(gpa) => {
+                let frame = self.frames.at(gpa);
+                if let Use::Anonymous { slot, mappings } = self.frames.get_mut(frame)
+                    && mappings.single().is_some()
+                {
+                    let stale = slot.take();
+                    stale.into_iter().for_each(|slot| self.swap.slots.free(slot));
+                    reference.store(reference.load().not_dirty());
+                    cpu::invlpg(page);
+                }
+            }
+        });
+    }
+
+    /// MADV_COLD: the pages look as if nobody had used them for long.
+    pub fn make_cold(&mut self, space: &AddressSpace, range: &Range<Gva>) {
+        space.table.for_each(range.clone(), |page, reference| {
+            if reference.load().is_resident() {
+                reference.store(reference.load().not_accessed());
+                cpu::invlpg(page);
+            }
+        });
+    }
+
+    /// MADV_PAGEOUT: the pages that nobody else maps leave RAM now.
+    pub fn page_out(&mut self, space: &AddressSpace, range: &Range<Gva>) {
+        let mut dirty = [FrameIndex(0); CLUSTER];
+        let mut count = 0;
+        space.table.for_each(range.clone(), |_, reference| {
+            let Page::Resident(gpa) = reference.load().page() else { return };
+            let frame = self.frames.at(gpa);
+            if self.frames.mappings(frame).single().is_none() {
+                return;
+            }
+            self.policy.remove(frame.0);
+            match self.drop_clean(frame) {
+                Outcome::Freed => {}
+                Outcome::Pinned => self.policy.insert(frame.0),
+                Outcome::Dirty => {
+                    dirty[count] = frame;
+                    count += 1;
+                    if count == CLUSTER {
+                        self.write_out(&dirty);
+                        count = 0;
+                    }
+                }
+            }
+        });
+        self.write_out(&dirty[..count]);
+    }
+
+    /// Brings pages in before they are used, ready for `access`; `while_free`: only as long as frames are free.
+    ///
+    /// # Errors
+    /// The first page that cannot be had.
+    pub fn populate(
+        &mut self,
+        space: &mut AddressSpace,
+        range: &Range<Gva>,
+        access: Rights,
+        while_free: bool,
+    ) -> Result<(), Invalid> {
+        let mut page = range.start;
+        while page < range.end && !(while_free && self.frames.free_frames() == 0) {
+            let there = space.table.find(page).is_ok_and(|entry| entry.load().permits(access));
+            if !there {
+                self.fault(space, page, access)?;
+            }
+            page = page + PAGE_SIZE as u64;
+        }
+        Ok(())
+    }
+}
