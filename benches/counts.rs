@@ -2,6 +2,7 @@
 //!
 //!     cargo bench --bench counts              compares; status 1 if one has grown by over 2%
 //!     cargo bench --bench counts -- --save    keeps the new ones: belongs in the commit that changes them
+//!     cargo bench --bench counts -- --linux   the guest kernel's beside those of the lab's own Linux, the same program on both
 //!
 //! The counts depend on the emulated host's kernel, too. Where it is not the one of the kept counts, growth is shown and does
 //! not fail.
@@ -37,7 +38,7 @@ const RUNS: &[Run] = &[
             ("getpid", "system call"),
             ("switch", "a byte through a pipe to another process and back"),
             ("fork", "fork, exit and wait"),
-            ("exec", "vfork, exec of a Rust program, exit and wait"),
+            ("exec", "vfork, exec of a program that ends at once, wait"),
             ("map", "mmap and munmap of 64 KiB, untouched"),
             ("map1", "mmap and munmap of 64 KiB, one page touched"),
         ],
@@ -84,6 +85,10 @@ struct Counts {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--linux") {
+        compare_with_linux();
+        return ExitCode::SUCCESS;
+    }
     let now = Counts { lab: lab(), instructions: RUNS.iter().flat_map(count).collect() };
     let kept = fs::read(KEPT).ok().map(|text| serde_json::from_slice::<Counts>(&text).expect(KEPT));
     print(&now, kept.as_ref());
@@ -104,6 +109,30 @@ fn lab() -> Vec<String> {
     let doctor = bifold(&["lab", "doctor"]);
     let lines = doctor.lines().filter(|line| line.starts_with("QEMU") || line.starts_with("kernel"));
     lines.map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// How many of [`RUNS`] are of the guest kernel alone.
+const OF_THE_GUEST: usize = 2;
+
+fn compare_with_linux() {
+    println!("{:<56} {:>12} {:>12} {:>6}", "instructions", "here", "Linux", "part");
+    for run in &RUNS[..OF_THE_GUEST] {
+        let linux = bifold(
+            &[
+                &["lab", "count", "--linux", "--timeout=120", "--", env!("BIFOLD_PROGRAM_COST")],
+                run.operations,
+            ]
+            .concat(),
+        );
+        for (meaning, here) in count(run) {
+            let name = run.figures.iter().find(|figure| figure.1 == meaning).map_or("", |figure| figure.0);
+            if let Some(linux) =
+                linux.lines().filter(|line| line.starts_with("cost")).find_map(|line| value(line, name))
+            {
+                println!("{meaning:<56} {here:>12} {linux:>12} {:>6.2}", here as f64 / linux as f64);
+            }
+        }
+    }
 }
 
 fn count(run: &Run) -> Vec<(String, u64)> {

@@ -135,6 +135,8 @@ pub struct BootInfo {
 pub mod option {
     /// The replacement policy, by the `paging` crate's name: `fifo`, `clock`.
     pub const POLICY: &str = "policy";
+    /// How many files the file disk has: their names take memory.
+    pub const FILES: &str = "files";
     /// The most verbose level to log: `error`, `warn`, `info`, `debug`, `trace`.
     pub const LOG: &str = "log";
 }

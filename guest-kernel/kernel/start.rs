@@ -39,6 +39,8 @@ use crate::vm::swap::Swap;
 /// The kernel's memory: so much at least, and so much a frame and a swap slot.
 const HEAP_BYTES: u64 = 384 << 10;
 const HEAP_BYTES_A_FRAME: u64 = 72;
+/// A file's path, twice, and its places in two tables while these are made.
+const HEAP_BYTES_A_FILE: u64 = 1 << 10;
 
 /// Starts the machine and the program. `info` is where the VMM put the boot information; the boot tables map it.
 ///
@@ -66,8 +68,9 @@ pub unsafe fn start(info: Gpa, heap: &'static Heap) -> ! {
     let frames = info.ram.iter().map(|range| range.bytes / PAGE_SIZE as u64).sum::<u64>();
     let slots =
         device(info, DeviceKind::SWAP_DISK).map_or(0, |base| Mmio::peek_capacity(base) / SECTORS_A_PAGE);
-    let heap_bytes =
-        (HEAP_BYTES + frames * HEAP_BYTES_A_FRAME + slots * 5).next_multiple_of(PAGE_SIZE as u64);
+    let files: u64 = option_value(info, option::FILES).and_then(|files| files.parse().ok()).unwrap_or(0);
+    let tables = frames * HEAP_BYTES_A_FRAME + slots * 5 + files * HEAP_BYTES_A_FILE;
+    let heap_bytes = (HEAP_BYTES + tables).next_multiple_of(PAGE_SIZE as u64);
     let heap_end = fresh.0 + heap_bytes;
     assert!(heap_end.0 < info.ram[0].bytes, "guest RAM is too small for the kernel: give more --ram");
     // SAFETY: RAM after the image and the tables, fresh from the host, that nobody else knows of.

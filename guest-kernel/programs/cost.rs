@@ -16,7 +16,7 @@
 //!     read     a read of the next of ROUNDS pages, going round; more than RAM holds is what is interesting
 //!     write    the same, writing
 //!     fork     fork, the child's exit, and the wait for it
-//!     exec     vfork, execve of this program, its exit, and the wait for it
+//!     exec     vfork, execve of a program that ends at once, and the wait for it
 //!     switch   a byte through a pipe to another process and one back
 
 #[path = "cost/process.rs"]
@@ -47,7 +47,7 @@ fn main() {
             "cow" => copy_on_write(rounds),
             "forget" => forget(rounds),
             "fork" => process::fork(rounds),
-            "exec" => process::exec(rounds, &arguments[0]),
+            "exec" => process::exec(rounds),
             "switch" => process::switch(rounds),
             "cached" => cached(rounds, &arguments[0]),
             "read" => sweep(rounds, |page| {

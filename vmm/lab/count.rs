@@ -34,11 +34,31 @@ pub fn count(mut arguments: Vec<String>, timeout: Duration) -> Result<(u8, Count
     if arguments.first().is_some_and(|first| first == "run") {
         arguments.insert(1, format!("--json={}", lab_init::Spec::REPORT));
     }
-    let mut job = Job::bifold(arguments)?;
+    count_job(Job::bifold(arguments)?, Vec::new(), timeout)
+}
+
+/// Runs a program on the lab's own Linux under the exact clock, to compare with. Its kernel does nothing against the CPU's
+/// flaws: what that costs is not what is compared.
+///
+/// # Errors
+/// Those of [`super::run`].
+pub fn count_linux(command: Vec<String>, timeout: Duration) -> Result<(u8, Counts), LabError> {
+    count_job(
+        Job::linux(command)?,
+        ["mitigations=off", "transparent_hugepage=never"].map(str::to_owned).to_vec(),
+        timeout,
+    )
+}
+
+fn count_job(
+    mut job: Job,
+    kernel_parameters: Vec<String>,
+    timeout: Duration,
+) -> Result<(u8, Counts), LabError> {
     // Input arrives when it does: nothing that it starts would be the same twice.
     job.stdin = false;
     job.count = true;
-    let machine = Machine { cpus: 1, exact_clock: true, ..Machine::default() };
+    let machine = Machine { cpus: 1, exact_clock: true, kernel_parameters, ..Machine::default() };
     let ended = run_to_end(&machine, job, Some(timeout))?;
     let mut counts = Counts::default();
     for (ns, report) in ended.taken {

@@ -49,6 +49,20 @@ impl Job {
     /// This program's own file or the working directory cannot be found.
     pub fn bifold(arguments: Vec<String>) -> Result<Self, LabError> {
         let program = env::current_exe().map_err(LabError::file("find", Path::new("this program")))?;
+        Self::of(program, arguments)
+    }
+
+    /// A program for the lab's own Linux, given with its arguments, and the files that they name.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn linux(mut command: Vec<String>) -> Result<Self, LabError> {
+        let name = PathBuf::from(if command.is_empty() { String::new() } else { command.remove(0) });
+        let program = name.canonicalize().map_err(LabError::file("find", &name))?;
+        Self::of(program, command)
+    }
+
+    fn of(program: PathBuf, arguments: Vec<String>) -> Result<Self, LabError> {
         let directory = env::current_dir().map_err(LabError::file("find", Path::new(".")))?;
         let mut named = named_paths(&arguments, &directory);
         named.extend(files_of_folders(&arguments, &directory));

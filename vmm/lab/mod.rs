@@ -28,7 +28,7 @@ mod qemu;
 mod session;
 mod suite;
 
-pub use count::{Counts, count};
+pub use count::{Counts, count, count_linux};
 pub use doctor::doctor;
 pub use error::LabError;
 pub use job::Job;

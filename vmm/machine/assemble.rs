@@ -122,6 +122,7 @@ impl Parts<'_> {
         if let (Some(swap), Some(store)) = (swap, store) {
             board.add_disk(DeviceKind::SWAP_DISK, SwapDisk::new(swap, store))?;
         }
+        start.options.push(format!("{}={}", option::FILES, files.len()));
         board.add_disk(DeviceKind::FILE_DISK, FileDisk::new(files)?)?;
         let input = board.add_streams(streams)?;
         let (buses, devices) = board.finish();

@@ -4,6 +4,11 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
+use abi::addr::PAGE_SIZE;
+
+/// Most descriptors on a list: as many as fit a page.
+pub const MOST: usize = PAGE_SIZE / size_of::<Watched>();
+
 /// A descriptor on a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Watched {

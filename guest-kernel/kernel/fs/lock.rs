@@ -3,10 +3,12 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use abi::addr::PAGE_SIZE;
+
 use super::FileId;
 
-/// Most locks at once.
-const MOST: usize = 4096;
+/// Most locks at once: as many as fit a page.
+const MOST: usize = PAGE_SIZE / size_of::<Lock>();
 
 /// A lock.
 #[derive(Clone, PartialEq, Eq, Debug)]

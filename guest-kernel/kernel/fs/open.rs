@@ -4,13 +4,15 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
+use abi::addr::PAGE_SIZE;
+
 use super::FileId;
 use super::epoll::{Counter, Epoll};
 use super::pipe::End;
 use crate::proc::Entry;
 
-/// Most descriptors of a process (RLIMIT_NOFILE).
-pub const LIMIT: usize = 1024;
+/// Most descriptors of a process (RLIMIT_NOFILE): as many as fit a page.
+pub const LIMIT: usize = 256;
 
 /// What is open.
 #[derive(Clone, Debug)]
@@ -63,6 +65,8 @@ struct Descriptor {
     file: Rc<OpenFile>,
     close_on_exec: bool,
 }
+
+const _: () = assert!(LIMIT * size_of::<Option<Descriptor>>() <= PAGE_SIZE);
 
 /// A process's descriptors.
 #[derive(Clone)]

@@ -19,7 +19,7 @@ impl Tree {
     /// order of their paths, each is looked at once.
     #[must_use]
     pub fn new(files: impl Iterator<Item = (Vec<u8>, Object)>) -> Self {
-        let mut names: Vec<(Vec<u8>, Object)> = Vec::new();
+        let mut names: Vec<(Vec<u8>, Object)> = Vec::with_capacity(2 * files.size_hint().0);
         for (path, object) in files {
             if names.last().is_none_or(|(last, _)| parent(last) != parent(&path)) {
                 let mut directory = parent(&path);
@@ -76,14 +76,22 @@ impl Tree {
 
     /// Gives what `old` leads to, and all below it, a name at `new`.
     pub fn rename(&mut self, old: &[u8], new: &[u8]) {
-        let moved: Vec<_> = self.below(old).map(|(path, _)| path.clone()).collect();
-        for path in moved.into_iter().chain([old.to_vec()]) {
-            let Some(object) = self.0.remove(&path) else { continue };
-            let path = [new, &path[old.len()..]].concat();
-            let object =
-                if let Object::Directory(_) = object { Object::Directory(path.clone()) } else { object };
-            self.0.insert(path, object);
+        self.rename_one(old, old, new);
+        // One after the other: a list of all would be long.
+        while let Some(path) = self.first_below(old) {
+            self.rename_one(&path, old, new);
         }
+    }
+
+    fn first_below(&self, directory: &[u8]) -> Option<Vec<u8>> {
+        self.below(directory).next().map(|(path, _)| path.clone())
+    }
+
+    fn rename_one(&mut self, path: &[u8], old: &[u8], new: &[u8]) {
+        let Some(object) = self.0.remove(path) else { return };
+        let path = [new, &path[old.len()..]].concat();
+        let object = if let Object::Directory(_) = object { Object::Directory(path.clone()) } else { object };
+        self.0.insert(path, object);
     }
 
     /// Everything below a directory.

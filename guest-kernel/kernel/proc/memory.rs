@@ -23,7 +23,7 @@ fn path(system: &System, file: FileId) -> &str {
 }
 
 fn line(system: &System, area: &Area, text: &mut Text) -> fmt::Result {
-    let letter = |right, letter| if area.rights.allow(right) { letter } else { '-' };
+    let letter = |right, letter| if area.rights.allow(right) { letter } else { b'-' };
     let (offset, inode, name) = match (area.kind, area.backing) {
         (_, Backing::File { file, page, .. }) => {
             (u64::from(page) * PAGE_SIZE as u64, 1000 + u64::from(file.0), path(system, file))
@@ -32,17 +32,17 @@ fn line(system: &System, area: &Area, text: &mut Text) -> fmt::Result {
         (Kind::Stack, _) => (0, 0, "[stack]"),
         (Kind::Mapping, _) => (0, 0, ""),
     };
-    let rights = [letter(Rights::READ, 'r'), letter(Rights::WRITE, 'w'), letter(Rights::EXECUTE, 'x')];
-    writeln!(
-        text,
-        "{:08x}-{:08x} {}{}{}{} {offset:08x} 00:01 {inode:<26}{name}",
-        area.start.0,
-        area.end.0,
-        rights[0],
-        rights[1],
-        rights[2],
-        if area.is_shared() { 's' } else { 'p' }
-    )
+    text.hex(area.start.0, 8)?;
+    text.bytes(b"-")?;
+    text.hex(area.end.0, 8)?;
+    let kind = if area.is_shared() { b's' } else { b'p' };
+    let rights = [letter(Rights::READ, b'r'), letter(Rights::WRITE, b'w'), letter(Rights::EXECUTE, b'x')];
+    text.bytes(&[b' ', rights[0], rights[1], rights[2], kind, b' '])?;
+    text.hex(offset, 8)?;
+    text.bytes(b" 00:01 ")?;
+    text.decimal(inode)?;
+    text.bytes(name.as_bytes())?;
+    text.bytes(b"\n")
 }
 
 pub(super) fn maps(system: &System, subject: &Subject<'_>, text: &mut Text) -> fmt::Result {
@@ -147,15 +147,13 @@ pub(super) fn pagemap(system: &System, subject: &Subject<'_>, offset: u64, len: 
     const SWAPPED: u64 = 1 << 62;
     const SHARED_OR_FILE: u64 = 1 << 61;
     const EXCLUSIVE: u64 = 1 << 56;
-    /// Of one answer, however much was asked for.
-    const MOST: usize = 64 << 10;
     let Some(space) = subject.space else { return Vec::new() };
     if !offset.is_multiple_of(8) {
         return Vec::new();
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(len.min(PAGE_SIZE));
     let pages = USER_END.0 / PAGE_SIZE as u64;
-    for page in (offset / 8..pages).take(len.min(MOST) / 8) {
+    for page in (offset / 8..pages).take(len.min(PAGE_SIZE) / 8) {
         let entry = space.table.find(Gva(page * PAGE_SIZE as u64)).map(|reference| reference.load().page());
         let word = match entry {
             Ok(Page::Resident(gpa)) => {

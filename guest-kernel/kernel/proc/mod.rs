@@ -7,6 +7,8 @@ mod process;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
+use abi::addr::PAGE_SIZE;
+
 use crate::fs::open::Object;
 use crate::process::Process;
 use crate::process::tasks::Tasks;
@@ -36,13 +38,61 @@ impl Entry {
     }
 }
 
-/// Text that grows.
-struct Text(Vec<u8>);
+/// The part of a text that a read wants; what is before and after it is made and forgotten. However long the text is, the part is
+/// a page at most.
+struct Text {
+    /// Bytes still to come before the part.
+    skip: usize,
+    part: Vec<u8>,
+    most: usize,
+}
+
+/// The part is complete.
+type Done = fmt::Error;
+
+impl Text {
+    fn new(offset: u64, len: usize) -> Self {
+        let most = len.min(PAGE_SIZE);
+        Self { skip: offset as usize, part: Vec::with_capacity(most), most }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Done> {
+        let skipped = self.skip.min(bytes.len());
+        self.skip -= skipped;
+        let rest = &bytes[skipped..];
+        self.part.extend_from_slice(&rest[..rest.len().min(self.most - self.part.len())]);
+        if self.part.len() < self.most { Ok(()) } else { Err(fmt::Error) }
+    }
+
+    /// A number in hexadecimal, of so many digits at least. Programs read their maps when they start, and core's formatting costs ten
+    /// times as much.
+    fn hex(&mut self, value: u64, least: u32) -> Result<(), Done> {
+        let mut digits = [b'0'; 16];
+        let mut rest = value;
+        for digit in digits.iter_mut().rev() {
+            *digit = b"0123456789abcdef"[(rest & 15) as usize];
+            rest >>= 4;
+        }
+        let count = (u64::BITS - value.leading_zeros()).div_ceil(4).max(least);
+        self.bytes(&digits[16 - count as usize..])
+    }
+
+    /// A number in decimal, filled up with spaces to 26 bytes.
+    fn decimal(&mut self, value: u64) -> Result<(), Done> {
+        let mut digits = [b' '; 26];
+        let count = value.checked_ilog10().unwrap_or(0) as usize + 1;
+        let mut rest = value;
+        for digit in digits[..count].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        self.bytes(&digits)
+    }
+}
 
 impl Write for Text {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
+        self.bytes(text.as_bytes())
     }
 }
 
@@ -123,47 +173,55 @@ pub fn find(tasks: &mut Tasks, path: &[u8]) -> Option<Object> {
     }
 }
 
-/// What is in a directory of /proc.
-pub fn list(tasks: &mut Tasks, directory: &[u8]) -> Vec<(Vec<u8>, Object)> {
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    if directory == b"/proc" {
-        let others = tasks.others.processes().map(|process| process.id);
-        let mut ids: Vec<u32> = others.chain([tasks.process.id]).collect();
-        ids.sort_unstable();
-        names.extend(ids.iter().map(|id| alloc::format!("{id}").into_bytes()));
-        names.extend(MACHINE.iter().map(|(name, _)| name.as_bytes().to_vec()));
-    } else if directory.starts_with(b"/proc/") {
-        let mut parts = directory.split(|&byte| byte == b'/').skip(2);
-        let id = parts.next().and_then(|name| number(tasks, name));
-        match (id.and_then(|id| process(tasks, id)), parts.next()) {
-            (Some(_), None) => {
-                let links = [&b"cwd"[..], b"exe", b"fd", b"pagemap"].map(<[u8]>::to_vec);
-                names.extend(links);
-                names.extend(PROCESS.iter().map(|(name, _)| name.as_bytes().to_vec()));
-            }
-            (Some(process), Some(_)) => {
-                let open = process.descriptors.from(0);
-                names.extend(open.map(|(number, _)| alloc::format!("{number}").into_bytes()));
-            }
-            _ => {}
+/// The entries of a directory of /proc, in their order: the one after so many.
+pub fn nth(tasks: &mut Tasks, directory: &[u8], at: usize) -> Option<(Vec<u8>, Object)> {
+    let decimal = |number: u64| alloc::format!("{number}").into_bytes();
+    let name = if directory == b"/proc" {
+        let processes = tasks.others.processes().count() + 1;
+        if at < processes {
+            decimal(nth_process(tasks, at)?.into())
+        } else {
+            MACHINE.get(at - processes)?.0.as_bytes().to_vec()
         }
-    }
-    let below = |name: &[u8]| [directory, b"/", name].concat();
-    names.into_iter().filter_map(|name| find(tasks, &below(&name)).map(|object| (name, object))).collect()
+    } else {
+        const LINKS: [&str; 4] = ["cwd", "exe", "fd", "pagemap"];
+        let mut parts = directory.strip_prefix(b"/proc/")?.split(|&byte| byte == b'/');
+        let id = number(tasks, parts.next()?)?;
+        let process = process(tasks, id)?;
+        match parts.next() {
+            None => {
+                let names = LINKS.iter().chain(PROCESS.iter().map(|(name, _)| name));
+                names.copied().nth(at)?.as_bytes().to_vec()
+            }
+            Some(_) => decimal(process.descriptors.from(0).nth(at)?.0),
+        }
+    };
+    let object = find(tasks, &[directory, b"/", &name].concat())?;
+    Some((name, object))
 }
 
-/// Up to `len` bytes of a file at an offset; none where its process is gone.
-pub fn read(system: &mut System, entry: &Entry, offset: u64, len: usize) -> Option<Vec<u8>> {
+/// The number of the process before which there are so many with smaller ones.
+fn nth_process(tasks: &mut Tasks, at: usize) -> Option<u32> {
+    let own = tasks.process.id;
+    let mut last = 0;
+    for _ in 0..=at {
+        let others = tasks.others.processes().map(|process| process.id);
+        last = others.chain([own]).filter(|&id| id > last).min()?;
+    }
+    Some(last)
+}
+
+/// Up to `len` bytes of a file at an offset, and at most a page; none where its process is gone.
+pub fn read(system: &mut System, entry: Entry, offset: u64, len: usize) -> Option<Vec<u8>> {
     system.memory.publish();
-    let mut text = Text(Vec::new());
-    // Writing to a text cannot fail.
-    let _ = match *entry {
+    let mut text = Text::new(offset, len);
+    // An error says that the part is complete.
+    let _ = match entry {
         Entry::Machine(at) => MACHINE[usize::from(at)].1(system, &mut text),
         Entry::Process(at, id) => PROCESS[usize::from(at)].1(system, &subject(system, id)?, &mut text),
         Entry::PageMap(id) => return Some(memory::pagemap(system, &subject(system, id)?, offset, len)),
     };
-    let rest = text.0.get(offset as usize..).unwrap_or_default();
-    Some(rest[..len.min(rest.len())].to_vec())
+    Some(text.part)
 }
 
 fn subject(system: &System, id: u32) -> Option<Subject<'_>> {
@@ -175,4 +233,30 @@ fn subject(system: &System, id: u32) -> Option<Subject<'_>> {
         None => None,
     };
     Some(Subject { process, space })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_format_does() {
+        for value in [0, 1, 15, 16, 9, 10, 4096, 0x7fff_ffff_f000, u64::MAX] {
+            let mut text = Text::new(0, PAGE_SIZE);
+            text.hex(value, 8).expect("room");
+            text.decimal(value).expect("room");
+            assert_eq!(String::from_utf8(text.part).expect("text"), std::format!("{value:08x}{value:<26}"));
+        }
+    }
+
+    #[test]
+    fn a_part_is_what_lies_between() {
+        for (offset, len) in [(0, 4), (3, 5), (6, 100), (20, 1), (0, 0)] {
+            let mut text = Text::new(offset, len);
+            let _ = write!(text, "one {}", 2).and_then(|()| write!(text, " three {}", 4));
+            let whole = b"one 2 three 4";
+            let start = whole.len().min(offset as usize);
+            assert_eq!(text.part, whole[start..whole.len().min(start + len)]);
+        }
+    }
 }

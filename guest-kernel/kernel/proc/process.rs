@@ -59,8 +59,7 @@ impl Sizes {
 }
 
 pub(super) fn cmdline(_: &System, subject: &Subject<'_>, text: &mut Text) -> fmt::Result {
-    text.0.extend_from_slice(&subject.process.command);
-    Ok(())
+    text.bytes(&subject.process.command)
 }
 
 pub(super) fn comm(_: &System, subject: &Subject<'_>, text: &mut Text) -> fmt::Result {

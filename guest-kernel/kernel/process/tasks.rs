@@ -442,8 +442,9 @@ impl Tasks {
     /// Takes away the files without a disk that have no name, and that no address space maps and no descriptor names.
     pub fn collect_memory_files(&self, memory: &mut Memory) {
         let Self { process, space, others, .. } = self;
-        let files: Vec<_> = memory.memory_files.nameless().collect();
-        for file in files {
+        let mut from = 0;
+        while let Some(file) = memory.memory_files.next_nameless(from) {
+            from = file.memory_number().map_or(u16::MAX, |number| number as u16 + 1);
             let mapped = |space: &AddressSpace| space.areas.all().iter().any(|area| area.is_of(file));
             let open = |process: &Process| process.descriptors.name(file);
             let used = mapped(space)

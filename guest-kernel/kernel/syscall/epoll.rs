@@ -2,8 +2,8 @@
 
 use super::poll::{ERR, HUP, ready};
 use super::{Arguments, Errno, Outcome, Stop, System};
-use crate::fs::epoll::{Counter, Epoll, Watched};
-use crate::fs::open::{LIMIT, Object, OpenFile};
+use crate::fs::epoll::{Counter, Epoll, MOST, Watched};
+use crate::fs::open::{Object, OpenFile};
 use crate::process::Event;
 use crate::time::SECOND;
 
@@ -58,7 +58,7 @@ pub fn epoll_ctl(system: &mut System, [number, operation, watched, event, ..]: A
     let new = Watched { number: watched as u32, events, data };
     match (operation, at) {
         (ADD, Some(_)) => return Err(Errno::EXIST.into()),
-        (ADD, None) if list.len() >= LIMIT => return Err(Errno::NOSPC.into()),
+        (ADD, None) if list.len() >= MOST => return Err(Errno::NOSPC.into()),
         (ADD, None) => list.push(new),
         (MODIFY, Some(at)) => list[at] = new,
         (MODIFY, None) => return Err(Errno::NOENT.into()),
@@ -69,7 +69,7 @@ pub fn epoll_ctl(system: &mut System, [number, operation, watched, event, ..]: A
 
 pub fn epoll_wait(system: &mut System, [number, to, most, milliseconds, ..]: Arguments) -> Outcome {
     let Epoll(list) = list(system, number)?;
-    if !(1..=LIMIT as u64).contains(&most) {
+    if !(1..=i32::MAX as u64).contains(&most) {
         return Err(Errno::INVAL.into());
     }
     let mut found = 0;

@@ -52,7 +52,7 @@ fn read_at(system: &mut System, file: &OpenFile, offset: u64, to: u64, len: u64)
             Ok(len as u64)
         }
         Object::Proc(entry) => {
-            let bytes = crate::proc::read(system, entry, offset, len).ok_or(Errno::SRCH)?;
+            let bytes = crate::proc::read(system, *entry, offset, len).ok_or(Errno::SRCH)?;
             system.write(to, &bytes)?;
             Ok(bytes.len() as u64)
         }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use abi::addr::Gva;
+use abi::addr::{Gva, PAGE_SIZE};
 use abi::files::MAX_PATH;
 
 use super::file::O_ACCESS;
@@ -294,48 +294,74 @@ pub fn symlinkat(_: &mut System, _: Arguments) -> Outcome {
 }
 
 pub fn getdents64(system: &mut System, [number, to, size, ..]: Arguments) -> Outcome {
-    const FILE: u8 = 8;
-    const DIRECTORY: u8 = 4;
-    const DEVICE: u8 = 2;
     let open = system.tasks.process.descriptors.get(number)?;
     let Object::Directory(directory) = &open.object else { return Err(Errno::NOTDIR.into()) };
-    let mut entries: Vec<(Vec<u8>, u64, u8)> = Vec::new();
-    let up = Object::Directory(parent(directory).to_vec());
-    for (name, object) in [(&b"."[..], &open.object), (b"..", &up)] {
-        entries.push((name.to_vec(), super::stat::inode(object), DIRECTORY));
+    // A page at a time, however large the directory and the caller's buffer are.
+    let mut list = Listing::new((size as usize).min(PAGE_SIZE), open.offset.get());
+    list.add(0, b".", &open.object);
+    list.add(1, b"..", &Object::Directory(parent(directory).to_vec()));
+    let done = list.next.saturating_sub(2) as usize;
+    if directory == b"/proc" || leads_to(b"/proc", directory) {
+        let mut at = done;
+        while let Some((name, object)) = crate::proc::nth(&mut system.tasks, directory, at)
+            && list.add(at as u64 + 2, &name, &object)
+        {
+            at += 1;
+        }
+    } else {
+        for (at, (name, object)) in system.tree.children(directory).enumerate().skip(done) {
+            if !list.add(at as u64 + 2, name, object) {
+                break;
+            }
+        }
     }
-    let children = system.tree.children(directory).map(|(name, object)| (name.to_vec(), object.clone()));
-    let children: Vec<_> = children.chain(crate::proc::list(&mut system.tasks, directory)).collect();
-    for (name, object) in children {
-        let kind = match object {
+    if list.bytes.is_empty() && list.full {
+        return Err(Errno::INVAL.into());
+    }
+    system.write(to, &list.bytes)?;
+    open.offset.set(list.next);
+    Ok(list.bytes.len() as u64)
+}
+
+/// Entries of a directory as getdents64 returns them (struct linux_dirent64), as many as there is room for.
+struct Listing {
+    bytes: Vec<u8>,
+    room: usize,
+    /// The position of the next one to be added.
+    next: u64,
+    /// One did not fit.
+    full: bool,
+}
+
+impl Listing {
+    fn new(room: usize, next: u64) -> Self {
+        Self { bytes: Vec::with_capacity(room), room, next, full: false }
+    }
+
+    /// Adds the entry at a position, unless it was added before. Returns whether there was room.
+    fn add(&mut self, at: u64, name: &[u8], object: &Object) -> bool {
+        const FILE: u8 = 8;
+        const DIRECTORY: u8 = 4;
+        const DEVICE: u8 = 2;
+        let len = (19 + name.len() + 1).next_multiple_of(8);
+        let end = self.bytes.len() + len;
+        if self.full || at != self.next || end > self.room {
+            self.full |= at == self.next;
+            return !self.full;
+        }
+        self.next += 1;
+        self.bytes.extend_from_slice(&super::stat::inode(object).to_le_bytes());
+        self.bytes.extend_from_slice(&self.next.to_le_bytes());
+        self.bytes.extend_from_slice(&(len as u16).to_le_bytes());
+        self.bytes.push(match object {
             Object::Directory(_) => DIRECTORY,
             Object::File(_) | Object::Proc(_) => FILE,
             _ => DEVICE,
-        };
-        entries.push((name, super::stat::inode(&object), kind));
+        });
+        self.bytes.extend_from_slice(name);
+        self.bytes.resize(end, 0);
+        true
     }
-    let mut next = open.offset.get();
-    let mut bytes = Vec::new();
-    for (at, (name, inode, kind)) in entries.iter().enumerate().skip(next as usize) {
-        let len = (19 + name.len() + 1).next_multiple_of(8);
-        if bytes.len() + len > size as usize {
-            if bytes.is_empty() {
-                return Err(Errno::INVAL.into());
-            }
-            break;
-        }
-        let end = bytes.len() + len;
-        bytes.extend_from_slice(&inode.to_le_bytes());
-        bytes.extend_from_slice(&(at as u64 + 1).to_le_bytes());
-        bytes.extend_from_slice(&(len as u16).to_le_bytes());
-        bytes.push(*kind);
-        bytes.extend_from_slice(name);
-        bytes.resize(end, 0);
-        next = at as u64 + 1;
-    }
-    system.write(to, &bytes)?;
-    open.offset.set(next);
-    Ok(bytes.len() as u64)
 }
 
 pub fn getcwd(system: &mut System, [to, size, ..]: Arguments) -> Outcome {

@@ -221,18 +221,21 @@ impl FrameTable {
         }
     }
 
-    /// Takes a frame that holds nothing and is all zeros; an untouched one, if there is one, need not be cleared. Its
-    /// use is the caller's to set.
+    /// Takes a frame that holds nothing and is all zeros. Its use is the caller's to set.
+    ///
+    /// A used one is cleared before an untouched one is taken: the host has backed the used one already, and clearing it costs less
+    /// than what the host would do for another one.
     pub fn take_zeroed(&mut self) -> Option<FrameIndex> {
-        if let Some(frame) = self.take_untouched() {
-            return Some(frame);
+        match self.take_used() {
+            Some(frame) => {
+                self.zero(frame);
+                Some(frame)
+            }
+            None => self.take_untouched(),
         }
-        let frame = self.take_used()?;
-        self.zero(frame);
-        Some(frame)
     }
 
-    /// Takes a frame that holds nothing, to be overwritten whole; keeps the untouched ones for [`FrameTable::take_zeroed`].
+    /// Takes a frame that holds nothing, to be overwritten whole.
     pub fn take(&mut self) -> Option<FrameIndex> {
         self.take_used().or_else(|| self.take_untouched())
     }

@@ -43,11 +43,12 @@ pub struct MemoryFile {
 pub struct MemoryFiles(Vec<Option<MemoryFile>>);
 
 impl MemoryFiles {
-    /// Numbers of those that have no name.
-    pub fn nameless(&self) -> impl Iterator<Item = FileId> {
-        let nameless =
-            |(_, file): &(usize, &Option<MemoryFile>)| file.as_ref().is_some_and(|file| file.links == 0);
-        self.0.iter().enumerate().filter(nameless).map(|(number, _)| FileId::memory(number as u16))
+    /// The next one without a name, from a number on.
+    #[must_use]
+    pub fn next_nameless(&self, from: u16) -> Option<FileId> {
+        let nameless = |file: &Option<MemoryFile>| file.as_ref().is_some_and(|file| file.links == 0);
+        let rest = self.0.get(usize::from(from)..)?;
+        rest.iter().position(nameless).map(|at| FileId::memory(from + at as u16))
     }
 
     /// One of them, by its number.

@@ -516,7 +516,7 @@ fn shared_memory_is_one_for_parent_and_child_in_ram_and_on_swap_and_all_of_it_co
     memory.free_memory_file(file);
     assert_eq!((memory.swap.slots.used(), memory.stats.resident, memory.stats.kernel_frames), (0, 0, 0));
     assert!(
-        memory.memory_files.nameless().next().is_none()
+        memory.memory_files.next_nameless(0).is_none()
             && memory.frames.free_frames() + memory.reverse.frames() == 24
     );
 }
