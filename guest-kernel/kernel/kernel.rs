@@ -233,7 +233,7 @@ impl Kernel {
         let System { tasks, memory, .. } = &mut self.system;
         tasks.thread.registers.rax = result;
         tasks.thread.pause = None;
-        memory.stats.system_calls += 1;
+        memory.system_calls += 1;
         if memory.exhausted {
             self.out_of_memory();
         }

@@ -145,6 +145,7 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
         files: files.unwrap_or_else(FileDisk::empty),
         memory_files: MemoryFiles::default(),
         stats,
+        system_calls: 0,
         pinned: Vec::new(),
         segments: Vec::new(),
         files_written: false,

@@ -100,13 +100,14 @@ fn fresh(rounds: usize) -> u64 {
 }
 
 fn touch(rounds: usize) -> u64 {
-    // Frames that nobody has used come first. Where twice as many pages as these would not fit, this uses all of them.
-    for _ in 0..2 {
-        let before = map_pages(rounds);
-        before.iter_mut().for_each(|page| page[0] = 1);
-        unmap(before);
-    }
-    fresh(rounds)
+    let before = map_pages(rounds);
+    before.iter_mut().for_each(|page| page[0] = 1);
+    unmap(before);
+    let pages = map_pages(rounds);
+    let cycles = cycles(|| pages.iter_mut().for_each(|page| page[0] = 1));
+    // Those that come next, too, get frames that were used before.
+    unmap(pages);
+    cycles
 }
 
 fn zero(rounds: usize) -> u64 {

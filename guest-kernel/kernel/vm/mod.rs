@@ -68,6 +68,8 @@ pub struct Memory {
     pub policy: AnyPolicy,
     /// The counters that the VMM reads.
     pub stats: &'static mut GuestStats,
+    /// System calls served, until they are published.
+    pub system_calls: u64,
     /// Frames that a device reads or writes at this moment: not to be evicted.
     pub pinned: Vec<FrameIndex>,
     /// The parts of the request that is being made; kept so that no request allocates.
@@ -134,6 +136,7 @@ impl Memory {
     pub fn publish(&mut self) {
         self.stats.free_frames = u64::from(self.frames.free_frames());
         self.stats.slots_used = u64::from(self.swap.slots.used());
+        self.stats.system_calls = self.system_calls;
     }
 
     /// Counts a served fault.

@@ -45,6 +45,7 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         files: FileDisk::empty(),
         memory_files: MemoryFiles::default(),
         stats,
+        system_calls: 0,
         pinned: Vec::new(),
         segments: Vec::new(),
         files_written: false,
