@@ -124,8 +124,7 @@ fn compare_with_linux() {
             ]
             .concat(),
         );
-        for (meaning, here) in count(run) {
-            let name = run.figures.iter().find(|figure| figure.1 == meaning).map_or("", |figure| figure.0);
+        for ((name, _), (meaning, here)) in run.figures.iter().zip(count(run)) {
             if let Some(linux) =
                 linux.lines().filter(|line| line.starts_with("cost")).find_map(|line| value(line, name))
             {

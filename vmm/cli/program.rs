@@ -47,22 +47,29 @@ pub enum ProgramError {
     },
 }
 
+/// A program that the guest can run.
+pub struct Found {
+    /// Where.
+    pub path: PathBuf,
+    /// The loader that a dynamic one wants; it is there.
+    pub loader: Option<String>,
+}
+
 /// Finds a program as a shell would (a name without a slash on the PATH, after the working directory) and checks that
 /// the guest can run it.
-pub fn find(name: &str) -> Result<PathBuf, ProgramError> {
+pub fn find(name: &str) -> Result<Found, ProgramError> {
     let path = locate(name).ok_or_else(|| ProgramError::NotFound(name.to_owned()))?;
     let unreadable = |error| ProgramError::Unreadable { path: name.to_owned(), error };
     if !path.metadata().map_err(unreadable)?.is_file() {
         return Err(ProgramError::NotRegular(name.to_owned()));
     }
     let image = ReadCache::new(File::open(&path).map_err(unreadable)?);
-    let interpreter =
-        check_program(&image).map_err(|error| ProgramError::Elf { path: name.to_owned(), error })?;
-    match interpreter {
+    let loader = check_program(&image).map_err(|error| ProgramError::Elf { path: name.to_owned(), error })?;
+    match loader {
         Some(interpreter) if !Path::new(&interpreter).is_file() => {
             Err(ProgramError::NoInterpreter { path: name.to_owned(), interpreter })
         }
-        _ => Ok(path),
+        loader => Ok(Found { path, loader }),
     }
 }
 

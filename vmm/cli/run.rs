@@ -121,13 +121,14 @@ fn named(args: &Args, error: MachineError) -> Box<dyn Error> {
 
 fn program_of(args: &Args) -> Result<Program, Box<dyn Error>> {
     let name = args.command.first().ok_or("no PROGRAM: name one, or a kernel with --kernel")?;
-    let path = program::find(name)?;
+    let program::Found { path, loader } = program::find(name)?;
     let in_guest = if name.contains('/') { Path::new(name) } else { &path };
     let program = FileSpec::new(&path, &in_guest.to_string_lossy(), Access::ReadOnly)?;
     let mut start = start(&program.guest, args.command.clone(), &args.env);
     let streams = own_streams()?;
     limits::raise_open_files();
-    let files = files_of(args, program)?.iter().map(DiskFile::open).collect::<Result<_, _>>()?;
+    let files =
+        files_of(args, program, loader.as_deref())?.iter().map(DiskFile::open).collect::<Result<_, _>>()?;
     (start.terminals, start.window) = terminals();
     let swap = args.swap.or(Size::from_bytes(args.ram.bytes() * 4).ok());
     Ok(Program { start, files, swap, policy: args.guest_policy, streams })
@@ -135,13 +136,13 @@ fn program_of(args: &Args) -> Result<Program, Box<dyn Error>> {
 
 /// Everything that the guest sees. What the user named comes before what comes along with it; two files that the user wants under
 /// one path are two, and an error later.
-fn files_of(args: &Args, program: FileSpec) -> Result<Vec<FileSpec>, Box<dyn Error>> {
+fn files_of(args: &Args, program: FileSpec, loader: Option<&str>) -> Result<Vec<FileSpec>, Box<dyn Error>> {
     let mut files = args.file.clone();
     let mut others = Vec::new();
     for folder in &args.dir {
         others.extend(folder.files()?);
     }
-    for library in libraries::of(&program.host) {
+    for library in loader.map(|loader| libraries::by(loader, &program.host)).unwrap_or_default() {
         others.push(FileSpec::new(&library, &library.to_string_lossy(), Access::ReadOnly)?);
     }
     if !files.iter().any(|file| file.guest == program.guest && same_file(&file.host, &program.host)) {

@@ -11,14 +11,22 @@ use super::elf::check_program;
 /// What the loader of glibc knows of libraries outside its default folders (ld.so(8)).
 const CACHE: &str = "/etc/ld.so.cache";
 
-/// The files that a program needs beside itself: its loader, its libraries, the loader's cache. None for a static program, and for
-/// what is no program. A library that is not here is left out; the program's loader will name it.
+/// The files that a program needs beside itself; none for a static program, and for what is no program.
 #[must_use]
 pub fn of(program: &Path) -> Vec<PathBuf> {
     let Ok(file) = File::open(program) else { return Vec::new() };
-    let Ok(Some(loader)) = check_program(&ReadCache::new(file)) else { return Vec::new() };
+    match check_program(&ReadCache::new(file)) {
+        Ok(Some(loader)) => by(&loader, program),
+        _ => Vec::new(),
+    }
+}
+
+/// The files that a program needs beside itself as its loader finds them: the loader, the libraries, the loader's cache. A library
+/// that is not here is left out; the loader will name it when it is run.
+#[must_use]
+pub fn by(loader: &str, program: &Path) -> Vec<PathBuf> {
     // The program itself is not run: the loader lists what it would load.
-    let listing = Command::new(&loader).arg("--list").arg(program).output();
+    let listing = Command::new(loader).arg("--list").arg(program).output();
     let listing = listing.map(|output| output.stdout).unwrap_or_default();
     let mut files = parse(&String::from_utf8_lossy(&listing));
     files.extend([PathBuf::from(loader), PathBuf::from(CACHE)]);

@@ -14,6 +14,13 @@ use crate::proc::Entry;
 /// Most descriptors of a process (RLIMIT_NOFILE): as many as fit a page.
 pub const LIMIT: usize = 256;
 
+/// Flags of open(2) and its relatives: to read and write, not to wait, to close when another program is run.
+pub const READ_WRITE: u32 = 2;
+/// See [`READ_WRITE`].
+pub const NONBLOCK: u32 = 0o4000;
+/// See [`READ_WRITE`].
+pub const CLOEXEC: u64 = 0o200_0000;
+
 /// What is open.
 #[derive(Clone, Debug)]
 pub enum Object {
@@ -39,6 +46,29 @@ pub enum Object {
     Counter(Counter),
     /// A directory, by its path.
     Directory(Vec<u8>),
+}
+
+impl Object {
+    /// The number that stat, directories and maps tell.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        match self {
+            Self::Input => 1,
+            Self::Output(error) => 2 + u64::from(*error),
+            Self::Null => 4,
+            Self::Zero => 5,
+            Self::Random => 6,
+            Self::Counter(_) => 8,
+            Self::Epoll(_) => 9,
+            Self::Pipe(end) => 1 << 33 | u64::from(end.pipe().number()),
+            Self::Proc(entry) => 1 << 34 | entry.number(),
+            // A number that the path decides, out of the files' range.
+            Self::Directory(path) => {
+                path.iter().fold(5381u64, |hash, &byte| hash.wrapping_mul(33) ^ u64::from(byte)) | 1 << 32
+            }
+            Self::File(id) => 1000 + u64::from(id.0),
+        }
+    }
 }
 
 /// An open file description (open(2)): descriptors that dup makes share it.
@@ -80,7 +110,6 @@ impl Descriptors {
     /// Standard input, output and error.
     #[must_use]
     pub fn standard() -> Self {
-        const READ_WRITE: u32 = 2;
         let open =
             |object| Some(Descriptor { file: OpenFile::new(object, READ_WRITE), close_on_exec: false });
         Self([Object::Input, Object::Output(false), Object::Output(true)].into_iter().map(open).collect())

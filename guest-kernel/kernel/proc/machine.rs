@@ -6,7 +6,6 @@ use abi::addr::PAGE_SIZE;
 use abi::stats::Source;
 
 use super::Text;
-use super::memory::Label;
 use crate::syscall::System;
 use crate::time::SECOND;
 use crate::vm::Memory;
@@ -35,21 +34,21 @@ pub(super) fn meminfo(system: &System, text: &mut Text) -> fmt::Result {
     let used = u64::from(memory.swap.slots.used());
     let free = u64::from(memory.frames.free_frames());
     let fields = [
-        ("MemTotal", u64::from(memory.frames.len())),
-        ("MemFree", free),
-        ("MemAvailable", free + disk),
-        ("Buffers", 0),
-        ("Cached", disk + memory_files),
-        ("SwapCached", 0),
-        ("SwapTotal", slots),
-        ("SwapFree", slots.saturating_sub(used)),
-        ("AnonPages", anonymous),
-        ("Shmem", memory_files),
-        ("KernelStack", 0),
-        ("PageTables", memory.stats.kernel_frames),
+        ("MemTotal:", u64::from(memory.frames.len())),
+        ("MemFree:", free),
+        ("MemAvailable:", free + disk),
+        ("Buffers:", 0),
+        ("Cached:", disk + memory_files),
+        ("SwapCached:", 0),
+        ("SwapTotal:", slots),
+        ("SwapFree:", slots.saturating_sub(used)),
+        ("AnonPages:", anonymous),
+        ("Shmem:", memory_files),
+        ("KernelStack:", 0),
+        ("PageTables:", memory.stats.kernel_frames),
     ];
     for (name, pages) in fields {
-        writeln!(text, "{:<16}{:>8} kB", Label(name), pages * KIB_A_PAGE)?;
+        text.kib(name, pages * KIB_A_PAGE)?;
     }
     Ok(())
 }
@@ -97,8 +96,7 @@ pub(super) fn stat(system: &System, text: &mut Text) -> fmt::Result {
     let ticks = system.machine.clock.now() / (SECOND / 100);
     writeln!(text, "cpu  {ticks} 0 0 0 0 0 0 0 0 0\ncpu0 {ticks} 0 0 0 0 0 0 0 0 0")?;
     writeln!(text, "intr {}\nctxt {}", system.memory.stats.ticks, system.memory.stats.switches)?;
-    let boot = (system.machine.clock.unix() - system.machine.clock.now()) / SECOND;
-    writeln!(text, "btime {boot}")
+    writeln!(text, "btime {}", system.machine.clock.boot_unix() / SECOND)
 }
 
 pub(super) fn cpuinfo(_: &System, text: &mut Text) -> fmt::Result {

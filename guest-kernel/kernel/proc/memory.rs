@@ -1,12 +1,13 @@
 //! What /proc tells of a process's memory.
 
 use alloc::vec::Vec;
-use core::fmt::{self, Write};
+use core::fmt;
 
 use abi::addr::{Gva, PAGE_SHIFT, PAGE_SIZE};
 
 use super::{Subject, Text};
 use crate::fs::FileId;
+use crate::fs::open::Object;
 use crate::syscall::System;
 use crate::vm::Memory;
 use crate::vm::area::{Area, Backing, Kind};
@@ -26,7 +27,7 @@ fn line(system: &System, area: &Area, text: &mut Text) -> fmt::Result {
     let letter = |right, letter| if area.rights.allow(right) { letter } else { b'-' };
     let (offset, inode, name) = match (area.kind, area.backing) {
         (_, Backing::File { file, page, .. }) => {
-            (u64::from(page) * PAGE_SIZE as u64, 1000 + u64::from(file.0), path(system, file))
+            (u64::from(page) * PAGE_SIZE as u64, Object::File(file).inode(), path(system, file))
         }
         (Kind::Heap, _) => (0, 0, "[heap]"),
         (Kind::Stack, _) => (0, 0, "[stack]"),
@@ -107,38 +108,26 @@ pub(super) fn smaps(system: &System, subject: &Subject<'_>, text: &mut Text) -> 
         line(system, area, text)?;
         let pages = Pages::of(&system.memory, space, area);
         let fields = [
-            ("Size", (area.end - area.start) / 1024),
-            ("KernelPageSize", KIB_A_PAGE),
-            ("MMUPageSize", KIB_A_PAGE),
-            ("Rss", pages.resident * KIB_A_PAGE),
-            ("Pss", pages.proportional / 1024),
-            ("Shared_Clean", pages.shared_clean * KIB_A_PAGE),
-            ("Shared_Dirty", pages.shared_dirty * KIB_A_PAGE),
-            ("Private_Clean", pages.private_clean * KIB_A_PAGE),
-            ("Private_Dirty", pages.private_dirty * KIB_A_PAGE),
-            ("Referenced", pages.referenced * KIB_A_PAGE),
-            ("Anonymous", pages.anonymous * KIB_A_PAGE),
-            ("AnonHugePages", 0),
-            ("Swap", pages.swapped * KIB_A_PAGE),
-            ("SwapPss", pages.proportional_swap / 1024),
+            ("Size:", (area.end - area.start) / 1024),
+            ("KernelPageSize:", KIB_A_PAGE),
+            ("MMUPageSize:", KIB_A_PAGE),
+            ("Rss:", pages.resident * KIB_A_PAGE),
+            ("Pss:", pages.proportional / 1024),
+            ("Shared_Clean:", pages.shared_clean * KIB_A_PAGE),
+            ("Shared_Dirty:", pages.shared_dirty * KIB_A_PAGE),
+            ("Private_Clean:", pages.private_clean * KIB_A_PAGE),
+            ("Private_Dirty:", pages.private_dirty * KIB_A_PAGE),
+            ("Referenced:", pages.referenced * KIB_A_PAGE),
+            ("Anonymous:", pages.anonymous * KIB_A_PAGE),
+            ("AnonHugePages:", 0),
+            ("Swap:", pages.swapped * KIB_A_PAGE),
+            ("SwapPss:", pages.proportional_swap / 1024),
         ];
         for (name, kib) in fields {
-            writeln!(text, "{:<16}{kib:>8} kB", Label(name))?;
+            text.kib(name, kib)?;
         }
     }
     Ok(())
-}
-
-/// A name with a colon, to be padded as a whole.
-pub(super) struct Label(pub &'static str);
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)?;
-        f.write_char(':')?;
-        let width = f.width().unwrap_or(0).saturating_sub(self.0.len() + 1);
-        (0..width).try_for_each(|_| f.write_char(' '))
-    }
 }
 
 /// A word a page from the address that the offset stands for (the kernel's Documentation/admin-guide/mm/pagemap.rst).

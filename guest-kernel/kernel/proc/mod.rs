@@ -77,6 +77,11 @@ impl Text {
         self.bytes(&digits[16 - count as usize..])
     }
 
+    /// A line of meminfo or smaps.
+    fn kib(&mut self, name: &str, kib: u64) -> fmt::Result {
+        writeln!(self, "{name:<16}{kib:>8} kB")
+    }
+
     /// A number in decimal, filled up with spaces to 26 bytes.
     fn decimal(&mut self, value: u64) -> Result<(), Done> {
         let mut digits = [b' '; 26];

@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 
 use abi::addr::PAGE_SIZE;
 
-use super::memory::{Label, Pages};
+use super::memory::Pages;
 use super::{Subject, Text};
 use crate::process::{Ended, Process};
 use crate::syscall::System;
@@ -105,17 +105,17 @@ pub(super) fn status(system: &System, subject: &Subject<'_>, text: &mut Text) ->
     if subject.space.is_some() {
         let sizes = Sizes::of(system, subject);
         let fields = [
-            ("VmSize", sizes.all),
-            ("VmRSS", sizes.resident),
-            ("RssAnon", sizes.resident - sizes.of_files),
-            ("RssFile", sizes.of_files),
-            ("VmData", sizes.data),
-            ("VmStk", sizes.stack),
-            ("VmExe", sizes.text),
-            ("VmSwap", sizes.swapped),
+            ("VmSize:", sizes.all),
+            ("VmRSS:", sizes.resident),
+            ("RssAnon:", sizes.resident - sizes.of_files),
+            ("RssFile:", sizes.of_files),
+            ("VmData:", sizes.data),
+            ("VmStk:", sizes.stack),
+            ("VmExe:", sizes.text),
+            ("VmSwap:", sizes.swapped),
         ];
         for (name, pages) in fields {
-            writeln!(text, "{}\t{:>8} kB", Label(name), pages * (PAGE_SIZE as u64 / 1024))?;
+            writeln!(text, "{name}\t{:>8} kB", pages * (PAGE_SIZE as u64 / 1024))?;
         }
     }
     writeln!(text, "Threads:\t{}", process.threads)

@@ -3,40 +3,40 @@
 use alloc::vec::Vec;
 
 use super::{Arguments, Errno, Outcome, System};
-use crate::fs::open::Object;
+use crate::fs::open::{CLOEXEC, Object};
 use crate::process::Event;
-
-const O_CLOEXEC: u64 = 0o2000000;
 
 pub fn close(system: &mut System, [number, ..]: Arguments) -> Outcome {
     let file = system.tasks.process.descriptors.get(number)?;
     system.tasks.process.descriptors.close(number)?;
-    if let Object::File(id) = file.object {
-        system.machine.locks.close(id, system.tasks.process.id);
-    }
-    if let Object::Pipe(end) = &file.object {
-        let event = Event::Pipe(end.pipe().number());
-        drop(file);
-        system.tasks.others.wake(event);
-    } else if let Object::File(id) = file.object
-        && id.memory_number().is_some()
-    {
-        drop(file);
-        system.collect_memory_files();
+    match file.object {
+        Object::Pipe(ref end) => {
+            let event = Event::Pipe(end.pipe().number());
+            drop(file);
+            system.tasks.others.wake(event);
+        }
+        Object::File(id) => {
+            drop(file);
+            system.machine.locks.close(id, system.tasks.process.id);
+            if id.memory_number().is_some() {
+                system.collect_memory_files();
+            }
+        }
+        _ => {}
     }
     Ok(0)
 }
 
 pub fn close_range(system: &mut System, [first, last, flags, ..]: Arguments) -> Outcome {
-    const CLOEXEC: u64 = 4;
+    const SET_CLOEXEC: u64 = 4;
     const UNSHARE: u64 = 2;
-    if first > last || flags & !(CLOEXEC | UNSHARE) != 0 {
+    if first > last || flags & !(SET_CLOEXEC | UNSHARE) != 0 {
         return Err(Errno::INVAL.into());
     }
     let open = system.tasks.process.descriptors.from(first).map(|(number, _)| number);
     let numbers: Vec<_> = open.take_while(|&number| number <= last).collect();
     for number in numbers {
-        if flags & CLOEXEC != 0 {
+        if flags & SET_CLOEXEC != 0 {
             system.tasks.process.descriptors.set_close_on_exec(number, true)?;
         } else {
             close(system, [number, 0, 0, 0, 0, 0])?;
@@ -59,11 +59,11 @@ pub fn dup2(system: &mut System, [old, new, ..]: Arguments) -> Outcome {
 }
 
 pub fn dup3(system: &mut System, [old, new, flags, ..]: Arguments) -> Outcome {
-    if old == new || flags & !O_CLOEXEC != 0 {
+    if old == new || flags & !CLOEXEC != 0 {
         return Err(Errno::INVAL.into());
     }
     let file = system.tasks.process.descriptors.get(old)?;
-    Ok(system.tasks.process.descriptors.put(file, new, flags & O_CLOEXEC != 0)?)
+    Ok(system.tasks.process.descriptors.put(file, new, flags & CLOEXEC != 0)?)
 }
 
 pub fn fcntl(system: &mut System, [number, command, argument, ..]: Arguments) -> Outcome {

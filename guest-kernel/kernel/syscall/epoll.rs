@@ -1,21 +1,12 @@
 //! epoll and eventfd. A descriptor is looked at anew at each wait, so edges are told as levels are: again until they are gone.
 
-use super::poll::{ERR, HUP, ready};
+use super::poll::{ERR, HUP, none_yet, ready, timeout};
 use super::{Arguments, Errno, Outcome, Stop, System};
 use crate::fs::epoll::{Counter, Epoll, MOST, Watched};
-use crate::fs::open::{Object, OpenFile};
+use crate::fs::open::{CLOEXEC, NONBLOCK, Object, READ_WRITE};
 use crate::process::Event;
-use crate::time::SECOND;
 
-const CLOEXEC: u64 = 0o200_0000;
-const NONBLOCK: u64 = 0o4000;
-const READ_WRITE: u32 = 2;
 const ONE_SHOT: u32 = 1 << 30;
-
-fn add(system: &mut System, object: Object, flags: u64) -> Outcome {
-    let file = OpenFile::new(object, READ_WRITE | (flags & NONBLOCK) as u32);
-    system.tasks.process.descriptors.add(file, 0, flags & CLOEXEC != 0).map_err(|_| Errno::MFILE.into())
-}
 
 pub fn epoll_create(system: &mut System, _: Arguments) -> Outcome {
     epoll_create1(system, [0; 6])
@@ -26,7 +17,7 @@ pub fn epoll_create1(system: &mut System, [flags, ..]: Arguments) -> Outcome {
         return Err(Errno::INVAL.into());
     }
     system.make_room()?;
-    add(system, Object::Epoll(Epoll::default()), flags)
+    system.open(Object::Epoll(Epoll::default()), u64::from(READ_WRITE) | flags)
 }
 
 fn list(system: &System, number: u64) -> Result<Epoll, Stop> {
@@ -92,11 +83,7 @@ pub fn epoll_wait(system: &mut System, [number, to, most, milliseconds, ..]: Arg
     if found > 0 {
         return Ok(found);
     }
-    let Ok(milliseconds) = u64::try_from(milliseconds as i32) else {
-        return Err(Stop::Wait(Event::Any, None));
-    };
-    let end = super::time::deadline(system, milliseconds * (SECOND / 1000));
-    if system.expired(end) { Ok(0) } else { Err(Stop::Wait(Event::Any, Some(end))) }
+    none_yet(system, timeout(milliseconds))
 }
 
 pub fn eventfd(system: &mut System, [value, ..]: Arguments) -> Outcome {
@@ -105,12 +92,12 @@ pub fn eventfd(system: &mut System, [value, ..]: Arguments) -> Outcome {
 
 pub fn eventfd2(system: &mut System, [value, flags, ..]: Arguments) -> Outcome {
     const SEMAPHORE: u64 = 1;
-    if flags & !(CLOEXEC | NONBLOCK | SEMAPHORE) != 0 {
+    if flags & !(CLOEXEC | u64::from(NONBLOCK) | SEMAPHORE) != 0 {
         return Err(Errno::INVAL.into());
     }
     system.make_room()?;
     let counter = Counter { value: alloc::rc::Rc::new(value.into()), by_one: flags & SEMAPHORE != 0 };
-    add(system, Object::Counter(counter), flags)
+    system.open(Object::Counter(counter), u64::from(READ_WRITE) | flags & !SEMAPHORE)
 }
 
 /// Takes a counter's value, waiting until there is one.
@@ -119,7 +106,7 @@ pub fn take(system: &mut System, counter: &Counter, flags: u32, to: u64, len: us
         return Err(Errno::INVAL.into());
     }
     let value = match counter.value.get() {
-        0 if u64::from(flags) & NONBLOCK != 0 => return Err(Errno::AGAIN.into()),
+        0 if flags & NONBLOCK != 0 => return Err(Errno::AGAIN.into()),
         0 => return Err(Stop::Wait(Event::Any, None)),
         _ if counter.by_one => 1,
         all => all,
@@ -143,7 +130,7 @@ pub fn give(system: &mut System, counter: &Counter, flags: u32, from: u64, len: 
             system.tasks.others.wake(Event::Any);
             Ok(8)
         }
-        _ if u64::from(flags) & NONBLOCK != 0 => Err(Errno::AGAIN.into()),
+        _ if flags & NONBLOCK != 0 => Err(Errno::AGAIN.into()),
         _ => Err(Stop::Wait(Event::Any, None)),
     }
 }

@@ -1,4 +1,4 @@
-//! Files: open, read, write, seek, names.
+//! Files: read, write, seek, lengths.
 
 use alloc::rc::Rc;
 
@@ -9,9 +9,8 @@ use super::{Arguments, Errno, Outcome, Stop, System, epoll, pipe};
 use crate::drivers::block::MAX_SEGMENTS;
 use crate::drivers::console::Ready;
 use crate::fs::FileId;
-use crate::fs::open::{Object, OpenFile};
+use crate::fs::open::{CLOEXEC, NONBLOCK, Object, OpenFile, READ_WRITE};
 use crate::process::Event;
-use crate::vm::memory_file::LONGEST;
 use crate::vm::page::Rights;
 use crate::vm::table::USER_END;
 
@@ -20,7 +19,6 @@ const MOST: u64 = 0x7fff_f000;
 /// The bits of the open flags that say what is to be done: 0 read, 1 write, 2 both.
 pub const O_ACCESS: u64 = 3;
 const O_APPEND: u32 = 0o2000;
-const O_NONBLOCK: u32 = 0o4000;
 /// Most parts of readv and writev.
 const MAX_PARTS: u64 = 1024;
 
@@ -72,7 +70,7 @@ fn read_input(system: &mut System, flags: u32, to: u64, len: usize) -> Outcome {
     let Some(input) = &mut system.machine.consoles.input else { return Ok(0) };
     match input.poll() {
         Ready::End => Ok(0),
-        Ready::NotYet if flags & O_NONBLOCK != 0 => Err(Errno::AGAIN.into()),
+        Ready::NotYet if flags & NONBLOCK != 0 => Err(Errno::AGAIN.into()),
         Ready::NotYet => Err(Stop::Wait(Event::Input, None)),
         Ready::Bytes(bytes) => {
             let part = len.min(bytes.len());
@@ -90,12 +88,9 @@ fn write_at(system: &mut System, file: &OpenFile, offset: u64, from: u64, len: u
         Object::File(file) => {
             let (file, end) = (*file, offset.saturating_add(len as u64));
             if end > system.memory.file_len(file) && len > 0 {
-                // As much as there is room for.
+                // As much as there is room for; where that is nothing, this says so.
                 let most = system.memory.longest(file);
-                if offset >= most {
-                    return Err(if most == LONGEST { Errno::FBIG } else { Errno::NOSPC }.into());
-                }
-                system.memory.set_file_len(file, end.min(most))?;
+                system.memory.set_file_len(file, if offset < most { end.min(most) } else { end })?;
             }
             system.memory.attributes_mut(file).mtime_ns = system.machine.clock.unix();
             Ok(system.memory.write_file_from(space, file, offset, Gva(from), len)? as u64)
@@ -341,17 +336,14 @@ pub fn no_shortcut(_: &mut System, _: Arguments) -> Outcome {
 
 /// A file without a name or a disk.
 pub fn memfd_create(system: &mut System, [_, flags, ..]: Arguments) -> Outcome {
-    const CLOEXEC: u64 = 1;
+    const MFD_CLOEXEC: u64 = 1;
     const ALLOW_SEALING: u64 = 2;
-    const READ_WRITE: u32 = 2;
-    if flags & !(CLOEXEC | ALLOW_SEALING) != 0 {
+    if flags & !(MFD_CLOEXEC | ALLOW_SEALING) != 0 {
         return Err(Errno::INVAL.into());
     }
     system.make_room()?;
     let file = system.memory.new_memory_file(0).map_err(|_| Errno::NOMEM)?;
-    let open = OpenFile::new(Object::File(file), READ_WRITE);
-    system.tasks.process.descriptors.add(open, 0, flags & CLOEXEC != 0).map_err(|_| {
-        system.memory.free_memory_file(file);
-        Errno::MFILE.into()
-    })
+    let close = if flags & MFD_CLOEXEC != 0 { CLOEXEC } else { 0 };
+    let opened = system.open(Object::File(file), u64::from(READ_WRITE) | close);
+    opened.inspect_err(|_| system.memory.free_memory_file(file))
 }

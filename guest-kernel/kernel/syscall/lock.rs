@@ -7,7 +7,6 @@ use crate::process::Event;
 
 /// fcntl's commands: asks for a lock in the way, sets one, waits until it can.
 pub const F_GETLK: u64 = 5;
-const F_SETLK: u64 = 6;
 pub const F_SETLKW: u64 = 7;
 const READ: u16 = 0;
 const WRITE: u16 = 1;
@@ -35,22 +34,33 @@ pub fn fcntl(system: &mut System, open: &OpenFile, command: u64, pointer: u64) -
     if kind > UNLOCK {
         return Err(Errno::INVAL.into());
     }
-    let conflict = system.machine.locks.conflict(&lock).cloned();
-    match (command, conflict) {
-        (F_GETLK, None) => system.put(pointer, &UNLOCK)?,
-        (F_GETLK, Some(Lock { range, holder, exclusive, .. })) => {
-            let kind = if exclusive { WRITE } else { READ };
-            let len = if range.end == u64::MAX { 0 } else { range.end - range.start };
-            system.put(pointer, &[u64::from(kind), range.start, len, u64::from(holder)])?;
-        }
-        _ if kind == UNLOCK => {
-            system.machine.locks.clear(file, holder, &lock.range);
-            system.tasks.others.wake(Event::Lock);
-        }
-        (_, None) => system.machine.locks.set(lock).map_err(|_| Errno::NOLCK)?,
-        (F_SETLK, Some(_)) => return Err(Errno::AGAIN.into()),
-        (_, Some(_)) => return Err(Stop::Wait(Event::Lock, None)),
+    match command {
+        F_GETLK => match system.machine.locks.conflict(&lock).cloned() {
+            None => system.put(pointer, &UNLOCK)?,
+            Some(Lock { range, holder, exclusive, .. }) => {
+                let kind = if exclusive { WRITE } else { READ };
+                let len = if range.end == u64::MAX { 0 } else { range.end - range.start };
+                system.put(pointer, &[u64::from(kind), range.start, len, u64::from(holder)])?;
+            }
+        },
+        _ if kind == UNLOCK => return release(system, &lock),
+        _ => return acquire(system, lock, command == F_SETLKW),
     }
+    Ok(0)
+}
+
+fn release(system: &mut System, lock: &Lock) -> Outcome {
+    system.machine.locks.clear(lock.file, lock.holder, &lock.range);
+    system.tasks.others.wake(Event::Lock);
+    Ok(0)
+}
+
+/// Sets a lock; where another one is in the way, waits for it or says so.
+fn acquire(system: &mut System, lock: Lock, waits: bool) -> Outcome {
+    if system.machine.locks.conflict(&lock).is_some() {
+        return Err(if waits { Stop::Wait(Event::Lock, None) } else { Errno::AGAIN.into() });
+    }
+    system.machine.locks.set(lock).map_err(|_| Errno::NOLCK)?;
     Ok(0)
 }
 
@@ -63,23 +73,11 @@ pub fn flock(system: &mut System, [number, operation, ..]: Arguments) -> Outcome
     let open = system.tasks.process.descriptors.get(number)?;
     let Object::File(file) = open.object else { return Err(Errno::INVAL.into()) };
     let holder = system.tasks.process.id;
-    let range = 0..u64::MAX;
-    let lock = match operation & !NON_BLOCKING {
-        SHARED => Lock { file, range, holder, exclusive: false },
-        EXCLUSIVE => Lock { file, range, holder, exclusive: true },
-        UNLOCK => {
-            system.machine.locks.clear(file, holder, &range);
-            system.tasks.others.wake(Event::Lock);
-            return Ok(0);
-        }
-        _ => return Err(Errno::INVAL.into()),
-    };
-    if system.machine.locks.conflict(&lock).is_none() {
-        system.machine.locks.set(lock).map_err(|_| Errno::NOLCK)?;
-        Ok(0)
-    } else if operation & NON_BLOCKING != 0 {
-        Err(Errno::AGAIN.into())
-    } else {
-        Err(Stop::Wait(Event::Lock, None))
+    let kind = operation & !NON_BLOCKING;
+    let lock = Lock { file, range: 0..u64::MAX, holder, exclusive: kind == EXCLUSIVE };
+    match kind {
+        SHARED | EXCLUSIVE => acquire(system, lock, operation & NON_BLOCKING == 0),
+        UNLOCK => release(system, &lock),
+        _ => Err(Errno::INVAL.into()),
     }
 }

@@ -5,7 +5,7 @@ use core::ops::Range;
 use abi::addr::{Gva, PAGE_SIZE};
 
 use super::{Arguments, Errno, Outcome, Stop, System};
-use crate::fs::open::Object;
+use crate::fs::open::{Object, READ_WRITE};
 use crate::vm::area::{Area, Backing, Kind, LOWEST, Sharing};
 use crate::vm::page::{Page, Rights};
 use crate::vm::space::{AddressSpace, MAPPINGS_TOP};
@@ -86,7 +86,6 @@ fn backing(
     let file = system.tasks.process.descriptors.get(number)?;
     let access = file.flags.get() & 3;
     const WRITE_ONLY: u32 = 1;
-    const READ_WRITE: u32 = 2;
     if access == WRITE_ONLY {
         return Err(Errno::ACCES.into());
     }

@@ -25,7 +25,7 @@ use abi::addr::{Gpa, Gva};
 
 use crate::console::Consoles;
 use crate::fs::lock::Locks;
-use crate::fs::open::BadDescriptor;
+use crate::fs::open::{BadDescriptor, CLOEXEC, Object, OpenFile};
 use crate::fs::tree::Tree;
 use crate::heap::Heap;
 use crate::process::tasks::{ProcessSlot, Tasks};
@@ -123,6 +123,12 @@ impl System {
 
     fn write(&mut self, to: u64, bytes: &[u8]) -> Result<(), Invalid> {
         self.memory.write_user(&mut self.tasks.space, Gva(to), bytes)
+    }
+
+    /// Opens something for the calling process, with flags of open(2).
+    fn open(&mut self, object: Object, flags: u64) -> Outcome {
+        let file = OpenFile::new(object, (flags & !CLOEXEC) as u32);
+        self.tasks.process.descriptors.add(file, 0, flags & CLOEXEC != 0).map_err(|_| Errno::MFILE.into())
     }
 
     /// Makes sure that the kernel has memory for what a call adds to its tables.

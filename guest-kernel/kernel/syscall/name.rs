@@ -8,7 +8,7 @@ use abi::files::MAX_PATH;
 use super::file::O_ACCESS;
 use super::{Arguments, Errno, Outcome, Stop, System};
 use crate::fs::FileId;
-use crate::fs::open::{Object, OpenFile};
+use crate::fs::open::Object;
 use crate::fs::path::{self, leads_to, parent};
 
 /// openat's directory that stands for the working directory.
@@ -18,7 +18,6 @@ const O_CREAT: u64 = 0o100;
 const O_EXCL: u64 = 0o200;
 const O_TRUNC: u64 = 0o1000;
 const O_DIRECTORY: u64 = 0o20_0000;
-const O_CLOEXEC: u64 = 0o200_0000;
 /// With O_DIRECTORY: a file without a name.
 const O_TMPFILE: u64 = 0o2000_0000 | O_DIRECTORY;
 
@@ -115,8 +114,18 @@ fn object_to_open(system: &mut System, path: &[u8], flags: u64, mode: u64) -> Re
     }
 }
 
-fn open_path(system: &mut System, path: &[u8], flags: u64, mode: u64) -> Outcome {
-    let object = object_to_open(system, path, flags, mode)?;
+pub fn open(system: &mut System, [name, flags, mode, ..]: Arguments) -> Outcome {
+    openat(system, [HERE, name, flags, mode, 0, 0])
+}
+
+pub fn creat(system: &mut System, [name, mode, ..]: Arguments) -> Outcome {
+    const WRITE: u64 = 1;
+    openat(system, [HERE, name, O_CREAT | O_TRUNC | WRITE, mode, 0, 0])
+}
+
+pub fn openat(system: &mut System, [directory, name, flags, mode, ..]: Arguments) -> Outcome {
+    let path = user_path(system, directory as i32, name)?;
+    let object = object_to_open(system, &path, flags, mode)?;
     let writes = flags & O_ACCESS != 0;
     match &object {
         Object::Directory(_) if writes => return Err(Errno::ISDIR.into()),
@@ -129,22 +138,7 @@ fn open_path(system: &mut System, path: &[u8], flags: u64, mode: u64) -> Outcome
         Object::Proc(_) if writes => return Err(Errno::ACCES.into()),
         _ => {}
     }
-    let file = OpenFile::new(object, (flags & !O_CLOEXEC) as u32);
-    system.tasks.process.descriptors.add(file, 0, flags & O_CLOEXEC != 0).map_err(|_| Errno::MFILE.into())
-}
-
-pub fn open(system: &mut System, [name, flags, mode, ..]: Arguments) -> Outcome {
-    openat(system, [HERE, name, flags, mode, 0, 0])
-}
-
-pub fn creat(system: &mut System, [name, mode, ..]: Arguments) -> Outcome {
-    const WRITE: u64 = 1;
-    openat(system, [HERE, name, O_CREAT | O_TRUNC | WRITE, mode, 0, 0])
-}
-
-pub fn openat(system: &mut System, [directory, name, flags, mode, ..]: Arguments) -> Outcome {
-    let path = user_path(system, directory as i32, name)?;
-    open_path(system, &path, flags, mode)
+    system.open(object, flags)
 }
 
 pub fn mkdir(system: &mut System, [name, mode, ..]: Arguments) -> Outcome {
@@ -350,7 +344,7 @@ impl Listing {
             return !self.full;
         }
         self.next += 1;
-        self.bytes.extend_from_slice(&super::stat::inode(object).to_le_bytes());
+        self.bytes.extend_from_slice(&object.inode().to_le_bytes());
         self.bytes.extend_from_slice(&self.next.to_le_bytes());
         self.bytes.extend_from_slice(&(len as u16).to_le_bytes());
         self.bytes.push(match object {

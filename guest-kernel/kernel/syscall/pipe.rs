@@ -3,15 +3,13 @@
 use abi::addr::Gva;
 
 use super::{Arguments, Errno, Outcome, Stop, System};
-use crate::fs::open::{Object, OpenFile};
+use crate::fs::open::{CLOEXEC, NONBLOCK, Object, OpenFile};
 use crate::fs::pipe::{ATOMIC, End};
 use crate::process::Event;
 use crate::process::signal::{Info, number};
 use crate::process::tasks::Tasks;
 
 const O_WRONLY: u64 = 1;
-const O_NONBLOCK: u64 = 0o4000;
-const O_CLOEXEC: u64 = 0o2000000;
 
 pub fn pipe(system: &mut System, [to, ..]: Arguments) -> Outcome {
     pipe2(system, [to, 0, 0, 0, 0, 0])
@@ -19,14 +17,14 @@ pub fn pipe(system: &mut System, [to, ..]: Arguments) -> Outcome {
 
 pub fn pipe2(system: &mut System, [to, flags, ..]: Arguments) -> Outcome {
     const O_DIRECT: u64 = 0o40000;
-    if flags & !(O_NONBLOCK | O_CLOEXEC | O_DIRECT) != 0 {
+    if flags & !(u64::from(NONBLOCK) | CLOEXEC | O_DIRECT) != 0 {
         return Err(Errno::INVAL.into());
     }
     system.make_room()?;
     system.machine.pipes = system.machine.pipes.wrapping_add(1);
     let (read, write) = End::pair(system.machine.pipes);
-    let kept = (flags & O_NONBLOCK) as u32;
-    let close = flags & O_CLOEXEC != 0;
+    let kept = flags as u32 & NONBLOCK;
+    let close = flags & CLOEXEC != 0;
     let files = &mut system.tasks.process.descriptors;
     let reader = files.add(OpenFile::new(Object::Pipe(read), kept), 0, close).map_err(|_| Errno::MFILE)?;
     let write = OpenFile::new(Object::Pipe(write), kept | O_WRONLY as u32);
@@ -47,7 +45,7 @@ pub fn read(system: &mut System, end: &End, flags: u32, to: u64, len: usize) -> 
     if pipe.is_empty() && len > 0 {
         return match pipe.is_ended() {
             true => Ok(0),
-            false if u64::from(flags) & O_NONBLOCK != 0 => Err(Errno::AGAIN.into()),
+            false if flags & NONBLOCK != 0 => Err(Errno::AGAIN.into()),
             false => Err(Stop::Wait(Event::Pipe(pipe.number()), None)),
         };
     }
@@ -78,7 +76,7 @@ pub fn write(system: &mut System, end: &End, flags: u32, from: u64, len: usize) 
     if done == len {
         return Ok(len as u64);
     }
-    if u64::from(flags) & O_NONBLOCK != 0 {
+    if flags & NONBLOCK != 0 {
         return if done > 0 { Ok(done as u64) } else { Err(Errno::AGAIN.into()) };
     }
     system.tasks.thread.pause().done = done as u64;

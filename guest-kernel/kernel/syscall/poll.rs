@@ -57,14 +57,23 @@ fn wait(system: &mut System, list: u64, count: u64, timeout: Option<u64>) -> Out
     if found > 0 {
         return Ok(found);
     }
+    none_yet(system, timeout)
+}
+
+/// Nothing is ready: the caller looks again after any event, until the timeout; then nothing was.
+pub fn none_yet(system: &mut System, timeout: Option<u64>) -> Outcome {
     let Some(timeout) = timeout else { return Err(Stop::Wait(Event::Any, None)) };
     let end = super::time::deadline(system, timeout);
     if system.expired(end) { Ok(0) } else { Err(Stop::Wait(Event::Any, Some(end))) }
 }
 
+/// A timeout in milliseconds in nanoseconds; a negative one is for ever.
+pub fn timeout(milliseconds: u64) -> Option<u64> {
+    u64::try_from(milliseconds as i32).ok().map(|ms| ms * (SECOND / 1000))
+}
+
 pub fn poll(system: &mut System, [list, count, milliseconds, ..]: Arguments) -> Outcome {
-    let timeout = u64::try_from(milliseconds as i32).ok().map(|ms| ms * (SECOND / 1000));
-    wait(system, list, count, timeout)
+    wait(system, list, count, timeout(milliseconds))
 }
 
 pub fn ppoll(system: &mut System, [list, count, timeout, ..]: Arguments) -> Outcome {

@@ -24,33 +24,13 @@ struct Status {
     device: u64,
 }
 
-/// The number of what a name leads to.
-pub fn inode(object: &Object) -> u64 {
-    match object {
-        Object::Input => 1,
-        Object::Output(error) => 2 + u64::from(*error),
-        Object::Null => 4,
-        Object::Zero => 5,
-        Object::Random => 6,
-        Object::Pipe(end) => 1 << 33 | u64::from(end.pipe().number()),
-        Object::Counter(_) => 8,
-        Object::Epoll(_) => 9,
-        Object::Proc(entry) => 1 << 34 | entry.number(),
-        // A number that the path decides, out of the files' range.
-        Object::Directory(path) => {
-            path.iter().fold(5381u64, |hash, &byte| hash.wrapping_mul(33) ^ u64::from(byte)) | 1 << 32
-        }
-        Object::File(id) => 1000 + u64::from(id.0),
-    }
-}
-
 fn status(system: &System, object: &Object) -> Status {
     /// makedev(3) for small numbers.
     const fn device(major: u64, minor: u64) -> u64 {
         major << 8 | minor
     }
     let mtime_ns = system.machine.clock.boot_unix();
-    let plain = |mode, device| Status { inode: inode(object), links: 1, mode, size: 0, mtime_ns, device };
+    let plain = |mode, device| Status { inode: object.inode(), links: 1, mode, size: 0, mtime_ns, device };
     let stream = |number: u32| {
         if system.machine.consoles.terminals >> number & 1 != 0 {
             plain(CHARACTER | 0o620, device(136, 0))

@@ -86,12 +86,11 @@ impl Memory {
         for area in space.areas.all() {
             self.discard(&space, &(area.start..area.end));
         }
-        let before = self.frames.free_frames();
-        for area in space.areas.all() {
-            space.table.prune(&mut self.frames, &(area.start..area.end), &(Gva(0)..USER_HALF_END));
-        }
-        space.table.free(&mut self.frames);
-        let tables = u64::from(self.frames.free_frames() - before);
-        self.stats.kernel_frames = self.stats.kernel_frames.saturating_sub(tables);
+        self.free_tables(|frames| {
+            for area in space.areas.all() {
+                space.table.prune(frames, &(area.start..area.end), &(Gva(0)..USER_HALF_END));
+            }
+            space.table.free(frames);
+        });
     }
 }

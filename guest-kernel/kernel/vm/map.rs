@@ -40,10 +40,7 @@ impl Memory {
         self.discard(space, range);
         space.areas.remove(range);
         let hole = space.areas.hole(range, USER_END);
-        let before = self.frames.free_frames();
-        space.table.prune(&mut self.frames, range, &hole);
-        let tables = self.frames.free_frames() - before;
-        self.stats.kernel_frames = self.stats.kernel_frames.saturating_sub(u64::from(tables));
+        let tables = self.free_tables(|frames| space.table.prune(frames, range, &hole));
         // The CPU may hold entries of tables that are gone.
         if tables > 0 {
             cpu::flush_tlb();

@@ -176,12 +176,11 @@ impl Memory {
         self.drop_pages(file, 0);
         let Some(number) = file.memory_number() else { return };
         let Some(memory) = self.memory_files.0.get_mut(number).and_then(Option::take) else { return };
-        let before = self.frames.free_frames();
-        let all = Gva(0)..USER_HALF_END;
-        memory.table.prune(&mut self.frames, &all, &all);
-        memory.table.free(&mut self.frames);
-        let tables = u64::from(self.frames.free_frames() - before);
-        self.stats.kernel_frames = self.stats.kernel_frames.saturating_sub(tables);
+        self.free_tables(|frames| {
+            let all = Gva(0)..USER_HALF_END;
+            memory.table.prune(frames, &all, &all);
+            memory.table.free(frames);
+        });
     }
 
     /// Drops the pages of a file from one on, wherever they are.

@@ -108,6 +108,15 @@ impl Memory {
         u64::from(self.frames.free_frames()) + self.stats.resident >= u64::from(self.frames.len() / 8)
     }
 
+    /// Frees tables: `free` does. Returns how many there were.
+    fn free_tables(&mut self, free: impl FnOnce(&mut FrameTable)) -> u64 {
+        let before = self.frames.free_frames();
+        free(&mut self.frames);
+        let tables = u64::from(self.frames.free_frames() - before);
+        self.stats.kernel_frames = self.stats.kernel_frames.saturating_sub(tables);
+        tables
+    }
+
     /// A page of RAM for the kernel itself.
     ///
     /// # Errors
