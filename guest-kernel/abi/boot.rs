@@ -135,6 +135,10 @@ pub struct BootInfo {
 pub mod option {
     /// The replacement policy, by the `paging` crate's name: `fifo`, `clock`.
     pub const POLICY: &str = "policy";
+    /// The largest pages that the program's anonymous memory has without asking, as a level of the page table: 0, 1 or 2.
+    pub const LARGEST: &str = "largest";
+    /// `off`: address spaces have no tags in the TLB, even where the CPU could keep them apart.
+    pub const PCID: &str = "pcid";
     /// How many files the file disk has: their names take memory.
     pub const FILES: &str = "files";
     /// The most verbose level to log: `error`, `warn`, `info`, `debug`, `trace`.

@@ -125,6 +125,14 @@ pub struct GuestStats {
     pub free_frames: u64,
     /// Swap slots in use.
     pub slots_used: u64,
+    /// User pages that are part of a huge page.
+    pub huge: u64,
+    /// Faults that a huge page served.
+    pub huge_faults: u64,
+    /// Huge pages made of small ones that were resident already.
+    pub huge_promoted: u64,
+    /// Huge pages split.
+    pub huge_split: u64,
     /// System calls served.
     pub system_calls: u64,
     /// Times the CPU went from one thread to another.

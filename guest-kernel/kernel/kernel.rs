@@ -157,6 +157,7 @@ impl Kernel {
             Invalid::NoRight => (number::SEGV, 2, "the mapping does not allow it"),
             Invalid::PastEnd => (number::BUS, 2, "past the end of the mapped file"),
             Invalid::Device => (number::BUS, 2, "the device failed"),
+            Invalid::NoHugePage => (number::BUS, 2, "no run of frames for a huge page is free"),
             Invalid::OutOfMemory => return self.out_of_memory(),
         };
         self.force(signal, Info { code, word: address.0, status: 0 }, || {
@@ -340,6 +341,9 @@ impl Kernel {
         self.system.memory.stats.ticks += 1;
         self.system.memory.publish();
         self.start_timer(SLICE);
+        if self.system.tasks.space.promotes {
+            self.system.memory.promote_next(&mut self.system.tasks.space);
+        }
         self.system.tasks.expire(self.system.machine.clock.now());
         self.switch(Turn::Over);
     }
@@ -378,7 +382,7 @@ impl Kernel {
         let after = self.system.tasks.space.table.root();
         if after != before {
             // SAFETY: every address space's table has the kernel's half.
-            unsafe { cpu::set_cr3(after) };
+            unsafe { self.system.tasks.space.table.load() };
         }
         let thread = &self.system.tasks.thread;
         thread.vector.restore();

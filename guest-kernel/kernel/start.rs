@@ -12,6 +12,7 @@ use paging::policy::{AnyPolicy, PolicyKind};
 
 use crate::arch::features::Features;
 use crate::arch::kernel_map::{self, Fresh};
+use crate::arch::tlb::{self, Tag};
 use crate::arch::{apic, control, cpu, direct, gdt, trap, vector};
 use crate::console::Consoles;
 use crate::drivers::block::{Block, SECTORS_A_PAGE};
@@ -52,7 +53,8 @@ pub unsafe fn start(info: Gpa, heap: &'static Heap) -> ! {
     let info: &'static BootInfo = unsafe { &*direct::pointer::<BootInfo>(info) };
     assert!(info.magic == boot::MAGIC, "no boot information: started by another VMM?");
     assert!(info.version == abi::VERSION, "boot information of version {}: rebuild", info.version);
-    let features = Features::of(info);
+    let mut features = Features::of(info);
+    features.pcid &= option_value(info, option::PCID) != Some("off");
     gdt::init();
     control::init(&features);
     vector::init(&features);
@@ -62,7 +64,10 @@ pub unsafe fn start(info: Gpa, heap: &'static Heap) -> ! {
     let mut fresh = Fresh(kernel_map::image_end());
     let root = kernel_map::build(info, ram(info), features.gib_pages, &mut fresh);
     // SAFETY: the new tables map the image where it is linked and the direct map where it was.
-    unsafe { cpu::set_cr3(root) };
+    unsafe { tlb::load(root, Tag::NONE) };
+    if features.pcid {
+        tlb::use_tags();
+    }
     apic::init(features.x2apic);
 
     let frames = info.ram.iter().map(|range| range.bytes / PAGE_SIZE as u64).sum::<u64>();
@@ -76,7 +81,7 @@ pub unsafe fn start(info: Gpa, heap: &'static Heap) -> ! {
     // SAFETY: RAM after the image and the tables, fresh from the host, that nobody else knows of.
     unsafe { heap.init(direct::pointer::<u8>(fresh.0) as usize, heap_bytes as usize) };
 
-    let memory = memory(info, heap_end);
+    let memory = memory(info, heap_end, features.gib_pages);
     match program(info, memory, root, heap) {
         Ok(kernel) => kernel.run(entered),
         Err(errno) => power_off(Exit::ExecFailed(errno.0 as u8)),
@@ -122,7 +127,7 @@ fn disk(info: &BootInfo, kind: DeviceKind) -> Option<Block> {
 }
 
 /// All RAM from `start` on becomes frames.
-fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
+fn memory(info: &'static BootInfo, start: Gpa, gib_pages: bool) -> Memory {
     let low = RamRange { start, bytes: info.ram[0].bytes - (start.0 - info.ram[0].start.0) };
     let high = if info.ram_count > 1 { info.ram[1] } else { RamRange::default() };
     let frames = FrameTable::new(low, high);
@@ -134,6 +139,11 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
     // SAFETY: the VMM set the room aside and only reads it; this is the only reference.
     let stats = unsafe { &mut *direct::pointer::<GuestStats>(info.stats) };
     stats.kernel_frames = start.0 / PAGE_SIZE as u64;
+    let levels = if gib_pages { 2 } else { 1 };
+    let largest = option_value(info, option::LARGEST).and_then(|level| level.parse().ok()).unwrap_or(0);
+    if largest > levels {
+        log::warn!("this CPU has no pages of 1 GiB: those of 2 MiB have to do");
+    }
     let files = disk(info, DeviceKind::FILE_DISK).and_then(|disk| FileDisk::load(disk).ok());
     Memory {
         policy: AnyPolicy::new(kind, frames.len()),
@@ -148,6 +158,8 @@ fn memory(info: &'static BootInfo, start: Gpa) -> Memory {
         system_calls: 0,
         pinned: Vec::new(),
         segments: Vec::new(),
+        largest: largest.min(levels),
+        levels,
         files_written: false,
         exhausted: false,
     }
@@ -177,7 +189,7 @@ fn program(
     let arguments = Arguments { path, argv: &argv, envp: &envp, random: &info.random, hwcap };
     let loaded = exec::load(&mut memory, &tree, file, root, &arguments)?;
     // SAFETY: the program's table has the kernel half of the current one.
-    unsafe { cpu::set_cr3(loaded.space.table.root()) };
+    unsafe { loaded.space.table.load() };
 
     let Loaded { space, entry, stack } = loaded;
     let directory = crate::fs::path::resolve(b"/", section(info.directory));

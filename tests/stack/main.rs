@@ -11,6 +11,7 @@ mod cleanliness;
 mod conformance;
 mod demo;
 mod foreign_kernel;
+mod huge_pages;
 mod kernel_elf;
 mod paging;
 mod programs;

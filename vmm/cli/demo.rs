@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::outcome;
 use crate::devices::DiskFile;
 use crate::guest;
-use crate::machine::{self, Config, End, Guest, Hypervisor, Program, Reading, Streams};
+use crate::machine::{self, Config, End, Guest, GuestPaging, Hypervisor, Program, Reading, Streams};
 use crate::memory::Size;
 use crate::report::{Count, Level, Nanos, Report};
 use crate::store::StoreSpec;
@@ -76,7 +76,7 @@ fn run_in_guest(hypervisor: Hypervisor, argv: Vec<String>) -> Result<(String, Re
         start: super::run::start(PROGRAM, argv.clone(), &[]),
         files: vec![DiskFile::bundled(PROGRAM, guest::SORT)?],
         swap: Some(SWAP),
-        policy: PolicyKind::Clock,
+        paging: GuestPaging::default(),
         streams,
     };
     let config = Config {

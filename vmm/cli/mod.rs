@@ -2,6 +2,7 @@
 
 mod demo;
 mod frames;
+mod guest;
 mod host;
 mod lab;
 mod limits;

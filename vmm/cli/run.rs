@@ -12,7 +12,7 @@ use paging::policy::PolicyKind;
 use rustix::termios::{isatty, tcgetwinsize};
 
 use super::output::create;
-use super::{limits, outcome, policy, program};
+use super::{guest, limits, outcome, policy, program};
 use crate::devices::{Access, DiskFile, FileSpec, FolderSpec};
 use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Start, Streams, libraries};
 use crate::memory::{Backing, Size};
@@ -37,9 +37,8 @@ pub struct Args {
     /// Where pages out of RAM go: a folder, a new file, or memory [default: the folder for temporary files]
     #[arg(long, value_name = "PATH|memory")]
     pub store: Option<StoreSpec>,
-    /// Which pages the guest evicts
-    #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy::parser())]
-    pub guest_policy: PolicyKind,
+    #[command(flatten)]
+    pub guest: guest::GuestArgs,
     /// Which pages the host evicts
     #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy::parser())]
     pub host_policy: PolicyKind,
@@ -131,7 +130,7 @@ fn program_of(args: &Args) -> Result<Program, Box<dyn Error>> {
         files_of(args, program, loader.as_deref())?.iter().map(DiskFile::open).collect::<Result<_, _>>()?;
     (start.terminals, start.window) = terminals();
     let swap = args.swap.or(Size::from_bytes(args.ram.bytes() * 4).ok());
-    Ok(Program { start, files, swap, policy: args.guest_policy, streams })
+    Ok(Program { start, files, swap, paging: args.guest.paging(), streams })
 }
 
 /// Everything that the guest sees. What the user named comes before what comes along with it; two files that the user wants under

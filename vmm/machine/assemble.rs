@@ -117,7 +117,7 @@ impl Parts<'_> {
         program: Program,
         store: Option<Arc<Store>>,
     ) -> Result<(Arc<Buses>, Option<InputReader>), MachineError> {
-        let Program { mut start, files, swap, policy, streams } = program;
+        let Program { mut start, files, swap, paging, streams } = program;
         let mut board = Board::new(self.vm, self.ram, GuestLog::default())?;
         if let (Some(swap), Some(store)) = (swap, store) {
             board.add_disk(DeviceKind::SWAP_DISK, SwapDisk::new(swap, store))?;
@@ -126,7 +126,7 @@ impl Parts<'_> {
         board.add_disk(DeviceKind::FILE_DISK, FileDisk::new(files)?)?;
         let input = board.add_streams(streams)?;
         let (buses, devices) = board.finish();
-        start.options.push(format!("{}={policy}", option::POLICY));
+        start.options.extend(paging.options());
         start.options.push(format!("{}={}", option::LOG, log::max_level().as_str().to_lowercase()));
         self.enter(guest::KERNEL, &start, &devices)?;
         Ok((buses, Some(input)))

@@ -6,6 +6,7 @@ use paging::policy::PolicyKind;
 
 use super::board::Streams;
 use super::boot::Start;
+use super::guest_paging::GuestPaging;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::{Backing, Size};
@@ -49,8 +50,8 @@ pub struct Program {
     pub files: Vec<DiskFile>,
     /// Size of the swap disk; `None`: there is none.
     pub swap: Option<Size>,
-    /// Which frames the guest evicts.
-    pub policy: PolicyKind,
+    /// How its kernel pages.
+    pub paging: GuestPaging,
     /// Its standard streams.
     pub streams: Streams,
 }

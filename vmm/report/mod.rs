@@ -1,5 +1,6 @@
 //! What a run prints: tables and JSON.
 
+mod huge;
 mod level;
 mod phases;
 mod replay;
@@ -16,6 +17,7 @@ use crate::machine::{Config, End, Guest, Run};
 use crate::measure::SecondLevel;
 use crate::memory::Backing;
 use crate::pager::HostStats;
+pub use huge::Huge;
 pub use level::{Level, Percentiles, SourceCount};
 pub use phases::Phases;
 pub use replay::{Outcome, ReplayReport, Row};
@@ -39,6 +41,8 @@ pub struct Report {
     pub store: String,
     /// The guest's replacement policy; `null` for another kernel.
     pub guest_policy: Option<&'static str>,
+    /// What the program's anonymous memory consisted of, where it did not ask; `null` for another kernel.
+    pub guest_page: Option<&'static str>,
     /// The host's.
     pub host_policy: &'static str,
     /// How the host translates guest-physical addresses.
@@ -51,6 +55,8 @@ pub struct Report {
     pub end: &'static str,
     /// The program's exit status, where it exited.
     pub exit_status: Option<u8>,
+    /// What the guest's kernel did with huge pages; `null` for another kernel.
+    pub guest_huge: Option<Huge>,
     /// What the guest's pager did; `null` for another kernel.
     pub guest: Option<Level>,
     /// What the host's pager did; `null` where the host's kernel backs guest RAM.
@@ -76,13 +82,15 @@ impl Report {
             host_ram: config.host_ram.map(|budget| budget.bytes()),
             swap: program.and_then(|program| program.swap).map(|swap| swap.bytes()),
             store: config.store.to_string(),
-            guest_policy: program.map(|program| program.policy.name()),
+            guest_policy: program.map(|program| program.paging.policy.name()),
+            guest_page: program.map(|program| program.paging.page.name()),
             host_policy: config.host_policy.name(),
             second_level: SecondLevel::of_this_host(),
             elapsed_ns: 0,
             phases: Phases::default(),
             end: "running",
             exit_status: None,
+            guest_huge: None,
             guest: None,
             host: None,
             host_detail: None,
@@ -97,6 +105,7 @@ impl Report {
         self.phases = Phases::of(run);
         (self.end, self.exit_status) = end(&run.end);
         self.guest = reading.guest.as_deref().map(|stats| Level::of_guest(stats, reading.tsc_khz));
+        self.guest_huge = reading.guest.as_deref().map(Huge::of);
         self.host = reading.host.as_ref().map(Level::of_host);
         self.host_detail.clone_from(&reading.host);
         self.kvm.clone_from(&run.kvm);
@@ -123,6 +132,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(guest) = &self.guest {
             writeln!(f, "{}", table(guest, self.host.as_ref()))?;
+        }
+        if let Some(huge) = self.guest_huge.filter(|huge| *huge != Huge::default()) {
+            writeln!(f, "guest huge pages: {huge}")?;
         }
         write!(f, "second level: {}", self.second_level)?;
         if let Some([small, huge_2m, huge_1g]) = self.mappings() {

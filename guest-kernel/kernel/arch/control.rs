@@ -16,6 +16,7 @@ mod cr4 {
     pub const GLOBAL_PAGES: u64 = 1 << 7;
     pub const FXSAVE: u64 = 1 << 9;
     pub const SIMD_EXCEPTIONS: u64 = 1 << 10;
+    pub const TAGGED_TLB: u64 = 1 << 17;
     pub const XSAVE: u64 = 1 << 18;
     pub const SMEP: u64 = 1 << 20;
     pub const SMAP: u64 = 1 << 21;
@@ -29,9 +30,12 @@ mod efer {
 /// Turns on what the kernel needs always and what `features` says is there.
 pub fn init(features: &Features) {
     let mut bits = cpu::cr4() | cr4::GLOBAL_PAGES | cr4::FXSAVE | cr4::SIMD_EXCEPTIONS;
-    for (has, bit) in
-        [(features.xcr0 != 0, cr4::XSAVE), (features.smep, cr4::SMEP), (features.smap, cr4::SMAP)]
-    {
+    for (has, bit) in [
+        (features.xcr0 != 0, cr4::XSAVE),
+        (features.pcid, cr4::TAGGED_TLB),
+        (features.smep, cr4::SMEP),
+        (features.smap, cr4::SMAP),
+    ] {
         if has {
             bits |= bit;
         }

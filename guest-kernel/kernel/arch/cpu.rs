@@ -96,13 +96,13 @@ pub unsafe fn set_cr4(value: u64) {
     unsafe { asm!("mov cr4, {}", in(reg) value, options(nostack)) };
 }
 
-/// Chooses the page tables and flushes the TLB.
+/// Chooses the page tables; `flags` are the other bits of CR3, see tlb.rs.
 ///
 /// # Safety
 /// The tables at `root` map the kernel as it is mapped now.
-pub unsafe fn set_cr3(root: Gpa) {
+pub unsafe fn set_cr3(root: Gpa, flags: u64) {
     // SAFETY: the caller vouches for the tables.
-    unsafe { asm!("mov cr3, {}", in(reg) root.0, options(nostack)) };
+    unsafe { asm!("mov cr3, {}", in(reg) root.0 | flags, options(nostack)) };
 }
 
 /// Forgets one page's translation.
@@ -117,7 +117,7 @@ pub fn invlpg(page: Gva) {
     let _ = page;
 }
 
-/// Forgets every translation of the user half.
+/// Forgets every translation of the user half under the current tag.
 pub fn flush_tlb() {
     // SAFETY: loads CR3 with what it holds.
     #[cfg(not(test))]

@@ -31,7 +31,7 @@ mod host {
     use abi::addr::Gpa;
 
     /// How much RAM a test has.
-    pub const TEST_RAM: usize = 4 << 20;
+    pub const TEST_RAM: usize = 16 << 20;
 
     thread_local! {
         static RAM: *mut u8 = {

@@ -9,6 +9,8 @@ pub struct Features {
     pub x2apic: bool,
     /// Leaves of 1 GiB.
     pub gib_pages: bool,
+    /// The TLB keeps address spaces apart by tags.
+    pub pcid: bool,
     /// The kernel cannot execute user pages.
     pub smep: bool,
     /// The kernel cannot touch user pages by accident.
@@ -34,6 +36,7 @@ impl Features {
         Self {
             x2apic: has(basic.ecx, 21),
             gib_pages: has(leaf(0x8000_0001, 0).edx, 26),
+            pcid: has(basic.ecx, 17),
             smep: has(structured.ebx, 7),
             smap: has(structured.ebx, 20),
             xcr0: info.xcr0,

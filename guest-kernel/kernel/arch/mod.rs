@@ -11,5 +11,6 @@ pub mod kernel_map;
 
 pub mod apic;
 pub mod gdt;
+pub mod tlb;
 pub mod trap;
 pub mod vector;

@@ -68,6 +68,9 @@ pub(super) fn vmstat(system: &System, text: &mut Text) -> fmt::Result {
         ("pswpout", stats.swapped_out),
         ("pgfault", stats.faults.iter().sum()),
         ("pgmajfault", major),
+        ("thp_fault_alloc", stats.huge_faults),
+        ("thp_collapse_alloc", stats.huge_promoted),
+        ("thp_split_pmd", stats.huge_split),
         ("pgsteal_direct", stats.evicted_clean + stats.evicted_dirty),
     ];
     fields.iter().try_for_each(|(name, value)| writeln!(text, "{name} {value}"))

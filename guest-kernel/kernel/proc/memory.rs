@@ -12,6 +12,7 @@ use crate::syscall::System;
 use crate::vm::Memory;
 use crate::vm::area::{Area, Backing, Kind};
 use crate::vm::frame::Use;
+use crate::vm::huge;
 use crate::vm::page::{Page, Rights};
 use crate::vm::space::AddressSpace;
 use crate::vm::table::USER_END;
@@ -31,7 +32,7 @@ fn line(system: &System, area: &Area, text: &mut Text) -> fmt::Result {
         }
         (Kind::Heap, _) => (0, 0, "[heap]"),
         (Kind::Stack, _) => (0, 0, "[stack]"),
-        (Kind::Mapping, _) => (0, 0, ""),
+        (Kind::Mapping | Kind::GrowsDown, _) => (0, 0, ""),
     };
     text.hex(area.start.0, 8)?;
     text.bytes(b"-")?;
@@ -64,11 +65,21 @@ pub(super) struct Pages {
     pub swapped: u64,
     pub proportional: u64,
     pub proportional_swap: u64,
+    /// In huge pages that can be split.
+    pub huge: u64,
+    /// In huge pages that cannot; as on Linux, they are counted nowhere else.
+    pub fixed: u64,
 }
 
 impl Pages {
     pub(super) fn of(memory: &Memory, space: &AddressSpace, area: &Area) -> Self {
         let mut pages = Self::default();
+        (pages.huge, pages.fixed) = huge::count(memory, &space.table, area.start..area.end);
+        pages.resident = pages.huge;
+        pages.proportional = pages.huge * PAGE_SIZE as u64;
+        pages.anonymous = pages.huge;
+        pages.referenced = pages.huge;
+        pages.private_dirty = pages.huge;
         space.table.for_each(area.start..area.end, |_, reference| {
             let entry = reference.load();
             match entry.page() {
@@ -109,8 +120,8 @@ pub(super) fn smaps(system: &System, subject: &Subject<'_>, text: &mut Text) -> 
         let pages = Pages::of(&system.memory, space, area);
         let fields = [
             ("Size:", (area.end - area.start) / 1024),
-            ("KernelPageSize:", KIB_A_PAGE),
-            ("MMUPageSize:", KIB_A_PAGE),
+            ("KernelPageSize:", area.grain() / 1024),
+            ("MMUPageSize:", area.grain() / 1024),
             ("Rss:", pages.resident * KIB_A_PAGE),
             ("Pss:", pages.proportional / 1024),
             ("Shared_Clean:", pages.shared_clean * KIB_A_PAGE),
@@ -119,9 +130,11 @@ pub(super) fn smaps(system: &System, subject: &Subject<'_>, text: &mut Text) -> 
             ("Private_Dirty:", pages.private_dirty * KIB_A_PAGE),
             ("Referenced:", pages.referenced * KIB_A_PAGE),
             ("Anonymous:", pages.anonymous * KIB_A_PAGE),
-            ("AnonHugePages:", 0),
+            ("AnonHugePages:", pages.huge * KIB_A_PAGE),
             ("Swap:", pages.swapped * KIB_A_PAGE),
+            ("Private_Hugetlb:", pages.fixed * KIB_A_PAGE),
             ("SwapPss:", pages.proportional_swap / 1024),
+            ("Locked:", if area.locked { pages.proportional / 1024 } else { 0 }),
         ];
         for (name, kib) in fields {
             text.kib(name, kib)?;
@@ -143,7 +156,8 @@ pub(super) fn pagemap(system: &System, subject: &Subject<'_>, offset: u64, len: 
     let mut bytes = Vec::with_capacity(len.min(PAGE_SIZE));
     let pages = USER_END.0 / PAGE_SIZE as u64;
     for page in (offset / 8..pages).take(len.min(PAGE_SIZE) / 8) {
-        let entry = space.table.find(Gva(page * PAGE_SIZE as u64)).map(|reference| reference.load().page());
+        let gva = Gva(page * PAGE_SIZE as u64);
+        let entry = space.table.find(gva).map(|reference| reference.load().page());
         let word = match entry {
             Ok(Page::Resident(gpa)) => {
                 let memory = &system.memory;
@@ -156,6 +170,7 @@ pub(super) fn pagemap(system: &System, subject: &Subject<'_>, offset: u64, len: 
                     | if alone { EXCLUSIVE } else { 0 }
             }
             Ok(Page::Swapped(slot)) => SWAPPED | u64::from(slot.number()) << 5,
+            Err(above) if above.is_huge() => PRESENT | EXCLUSIVE | above.frame(gva).0 >> PAGE_SHIFT,
             Ok(Page::Untouched) | Err(_) => 0,
         };
         bytes.extend_from_slice(&word.to_le_bytes());

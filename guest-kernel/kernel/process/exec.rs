@@ -13,7 +13,7 @@ use crate::fs::open::Object;
 use crate::fs::path::resolve;
 use crate::fs::tree::Tree;
 use crate::syscall::Errno;
-use crate::vm::area::{Area, Backing, Kind, Sharing, TooMany};
+use crate::vm::area::{Area, Backing, PageSize, Sharing, TooMany};
 use crate::vm::fault::Invalid;
 use crate::vm::page::Rights;
 use crate::vm::space::{AddressSpace, INTERPRETER_BASE, PIE_BASE, STACK_TOP};
@@ -192,19 +192,16 @@ fn map_segment(
     if AddressSpace::range(start, end - start).is_none() {
         return Err(Errno::NOEXEC);
     }
-    let mut area = Area {
-        start,
-        end: mapped_end,
-        rights: segment.rights,
-        kind: Kind::Mapping,
+    let of_file = Area {
+        size: PageSize::Small,
         backing: Backing::File { file, page: (segment.offset / page) as u32, sharing: Sharing::Private },
+        ..Area::anonymous(start..mapped_end, segment.rights)
     };
     if start < mapped_end {
-        memory.map(space, area)?;
+        memory.map(space, of_file)?;
     }
     if mapped_end < end {
-        area = Area { start: mapped_end, end, backing: Backing::Anonymous, ..area };
-        memory.map(space, area)?;
+        memory.map(space, Area::anonymous(mapped_end..end, segment.rights))?;
     }
     // The last page from the file goes on with zeros, not with what follows in the file.
     if segment.memory_bytes > segment.file_bytes

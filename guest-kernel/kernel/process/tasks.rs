@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 use super::queue::Queue;
 use super::signal::{Action, Info, number};
 use super::{Ended, Event, FIRST, Pause, Process, State, Thread};
-use crate::arch::cpu;
 use crate::vm::Memory;
 use crate::vm::space::AddressSpace;
 
@@ -419,7 +418,7 @@ impl Tasks {
     pub fn change_space(&mut self, memory: &mut Memory, new: AddressSpace) {
         let Self { process, space, others, .. } = self;
         // SAFETY: every address space's table has the kernel's half.
-        unsafe { cpu::set_cr3(new.table.root()) };
+        unsafe { new.table.load() };
         let has_pages = new.users > 0;
         let mut old = core::mem::replace(&mut **space, new);
         let Some(slot) = process.space else { return };

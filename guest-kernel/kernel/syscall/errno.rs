@@ -58,7 +58,7 @@ impl From<Invalid> for Errno {
         match invalid {
             Invalid::NoArea | Invalid::NoRight | Invalid::PastEnd => Self::FAULT,
             Invalid::Device => Self::IO,
-            Invalid::OutOfMemory => Self::NOMEM,
+            Invalid::OutOfMemory | Invalid::NoHugePage => Self::NOMEM,
         }
     }
 }

@@ -6,10 +6,10 @@ use abi::addr::{Gva, PAGE_SIZE};
 
 use super::{Arguments, Errno, Outcome, Stop, System};
 use crate::fs::open::{Object, READ_WRITE};
-use crate::vm::area::{Area, Backing, Kind, LOWEST, Sharing};
-use crate::vm::page::{Page, Rights};
+use crate::vm::area::{Area, Backing, Kind, LOWEST, PageSize, Sharing};
+use crate::vm::page::Rights;
 use crate::vm::space::{AddressSpace, MAPPINGS_TOP};
-use crate::vm::table::USER_END;
+use crate::vm::table::{USER_END, span};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -29,6 +29,8 @@ mod flag {
     pub const SHARED: u64 = 1;
     pub const PRIVATE: u64 = 2;
     pub const SHARED_VALIDATE: u64 = 3;
+    pub const GROWSDOWN: u64 = 0x100;
+    pub const LOCKED: u64 = 0x2000;
     pub const KIND: u64 = 0xf;
     pub const FIXED: u64 = 0x10;
     pub const ANONYMOUS: u64 = 0x20;
@@ -41,19 +43,30 @@ pub fn mmap(system: &mut System, [hint, bytes, protection, flags, number, offset
     if bytes == 0 || !offset.is_multiple_of(PAGE) {
         return Err(Errno::INVAL.into());
     }
-    if flags & flag::HUGETLB != 0 {
-        // As where no huge pages are set aside.
-        return Err(Errno::NOMEM.into());
-    }
-    let bytes = bytes.checked_next_multiple_of(PAGE).ok_or(Errno::NOMEM)?;
-    let start = place(system, hint, bytes, flags)?;
+    let size = page_size(flags)?;
+    let grain = Area { size, ..Area::anonymous(LOWEST..LOWEST, Rights::NONE) }.grain();
+    let bytes = bytes.checked_next_multiple_of(grain).ok_or(Errno::NOMEM)?;
+    let start = place(system, hint, (bytes, grain), flags)?;
     let backing = backing(system, (bytes, protection), flags, (number, offset))?;
-    let area = Area { start, end: start + bytes, rights: rights(protection), kind: Kind::Mapping, backing };
+    let anonymous = Area::anonymous(start..start + bytes, rights(protection));
+    let size = if backing == Backing::Anonymous { size } else { PageSize::Small };
+    let kind = if flags & flag::GROWSDOWN == 0 { Kind::Mapping } else { Kind::GrowsDown };
+    let locked = flags & flag::LOCKED != 0 || system.tasks.space.locks_all;
+    let area = Area { kind, backing, size, locked, ..anonymous };
     let mapped = system.memory.map(&mut system.tasks.space, area);
     if flags & flag::FIXED != 0 || mapped.is_err() {
         system.collect_memory_files();
     }
     mapped.map_err(Errno::from)?;
+    let space = &mut *system.tasks.space;
+    if system.memory.fill_huge(space, &area).is_err() {
+        system.memory.unmap_range(space, &(start..area.end)).map_err(Errno::from)?;
+        return Err(Errno::NOMEM.into());
+    }
+    if area.locked {
+        // As below: what cannot be had now is had later.
+        let _ = system.memory.bring_in_locked(space, &(start..area.end));
+    }
     if flags & flag::POPULATE != 0 && area.rights.any() {
         let writes = area.rights.allow(Rights::WRITE);
         let access = if writes { Rights::WRITE } else { Rights::READ };
@@ -61,6 +74,31 @@ pub fn mmap(system: &mut System, [hint, bytes, protection, flags, number, offset
         let _ = system.memory.populate(&mut system.tasks.space, &(start..area.end), access, true);
     }
     Ok(start.0)
+}
+
+/// How large the pages of a mapping are to be.
+fn page_size(flags: u64) -> Result<PageSize, Errno> {
+    /// log2 of the size, where the default of 2 MiB is not meant.
+    const SIZE_SHIFT: u64 = 26;
+    if flags & flag::HUGETLB == 0 {
+        return Ok(PageSize::Any);
+    }
+    if flags & flag::ANONYMOUS == 0 || flags & flag::KIND != flag::PRIVATE {
+        return Err(Errno::INVAL);
+    }
+    match flags >> SIZE_SHIFT & 0x3f {
+        0 | 21 => Ok(PageSize::Fixed(1)),
+        30 => Ok(PageSize::Fixed(2)),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// Whether a range cuts pages that cannot be cut.
+pub fn cuts(space: &AddressSpace, range: &Range<Gva>) -> bool {
+    space.areas.within(range).any(|area| {
+        let is_cut = |at: Gva| area.start < at && at < area.end && !at.0.is_multiple_of(area.grain());
+        is_cut(range.start) || is_cut(range.end)
+    })
 }
 
 /// What a mapping is of.
@@ -105,7 +143,7 @@ fn backing(
 }
 
 /// Where a mapping goes.
-fn place(system: &System, hint: u64, bytes: u64, flags: u64) -> Result<Gva, Errno> {
+fn place(system: &System, hint: u64, (bytes, grain): (u64, u64), flags: u64) -> Result<Gva, Errno> {
     let areas = &system.tasks.space.areas;
     if flags & (flag::FIXED | flag::FIXED_NOREPLACE) != 0 {
         let range = range(hint, bytes)?;
@@ -115,21 +153,29 @@ fn place(system: &System, hint: u64, bytes: u64, flags: u64) -> Result<Gva, Errn
         if flags & flag::FIXED_NOREPLACE != 0 && !areas.is_free(&range) {
             return Err(Errno::EXIST);
         }
+        if !range.start.0.is_multiple_of(grain) || cuts(&system.tasks.space, &range) {
+            return Err(Errno::INVAL);
+        }
         return Ok(range.start);
     }
     let hint = Gva(hint).page_start();
     if hint >= LOWEST
+        && hint.0.is_multiple_of(grain)
         && let Some(range) = AddressSpace::range(hint, bytes)
         && areas.is_free(&range)
     {
         return Ok(hint);
     }
-    areas.gap(bytes, &(LOWEST..MAPPINGS_TOP)).ok_or(Errno::NOMEM)
+    // What may have huge pages lies as they do.
+    let huge = span(system.memory.largest);
+    let grain = grain.max(if bytes >= huge { huge } else { PAGE });
+    let gap = areas.gap(bytes + (grain - PAGE), &(LOWEST..MAPPINGS_TOP)).ok_or(Errno::NOMEM)?;
+    Ok(Gva(gap.0.next_multiple_of(grain)))
 }
 
 pub fn munmap(system: &mut System, [start, bytes, ..]: Arguments) -> Outcome {
     let range = range(start, bytes).map_err(|_| Errno::INVAL)?;
-    if range.is_empty() {
+    if range.is_empty() || cuts(&system.tasks.space, &range) {
         return Err(Errno::INVAL.into());
     }
     system.memory.unmap_range(&mut system.tasks.space, &range).map_err(Errno::from)?;
@@ -150,6 +196,9 @@ pub fn mprotect(system: &mut System, [start, bytes, protection, ..]: Arguments) 
     if !system.tasks.space.areas.covers(&range) {
         return Err(Errno::NOMEM.into());
     }
+    if cuts(&system.tasks.space, &range) {
+        return Err(Errno::INVAL.into());
+    }
     let rights = rights(protection);
     if rights.allow(Rights::WRITE) && !system.tasks.space.areas.within(&range).all(Area::may_be_written) {
         return Err(Errno::ACCES.into());
@@ -165,7 +214,12 @@ pub fn brk(system: &mut System, [wanted, ..]: Arguments) -> Outcome {
 pub fn mremap(system: &mut System, [start, old, new, flags, target, _]: Arguments) -> Outcome {
     const MAY_MOVE: u64 = 1;
     const FIXED: u64 = 2;
-    if flags & !(MAY_MOVE | FIXED) != 0 || flags & FIXED != 0 && flags & MAY_MOVE == 0 || new == 0 || old == 0
+    const DONT_UNMAP: u64 = 4;
+    if flags & !(MAY_MOVE | FIXED | DONT_UNMAP) != 0
+        || flags != 0 && flags & MAY_MOVE == 0
+        || flags & DONT_UNMAP != 0 && old != new
+        || new == 0
+        || old == 0
     {
         return Err(Errno::INVAL.into());
     }
@@ -176,13 +230,21 @@ pub fn mremap(system: &mut System, [start, old, new, flags, target, _]: Argument
     if old.end > area.end {
         return Err(Errno::FAULT.into());
     }
+    let keeps = flags & DONT_UNMAP != 0;
+    if area.grain() != PAGE || keeps && area.is_shared() {
+        return Err(Errno::INVAL.into());
+    }
     if flags & FIXED != 0 {
         let target = range(target, bytes).map_err(|_| Errno::INVAL)?;
-        if target.start < old.end && old.start < target.end {
+        if target.start < old.end && old.start < target.end || cuts(space, &target) {
             return Err(Errno::INVAL.into());
         }
         system.memory.unmap_range(space, &target).map_err(Errno::from)?;
-        return relocate(system, &area, old, bytes, target.start);
+        return relocate(system, (&area, old), (target.start, bytes), keeps);
+    }
+    if keeps {
+        let target = space.areas.gap(bytes, &(LOWEST..MAPPINGS_TOP)).ok_or(Errno::NOMEM)?;
+        return relocate(system, (&area, old), (target, bytes), keeps);
     }
     let have = old.end - old.start;
     if bytes <= have {
@@ -200,7 +262,7 @@ pub fn mremap(system: &mut System, [start, old, new, flags, target, _]: Argument
         return Err(Errno::NOMEM.into());
     }
     let target = space.areas.gap(bytes, &(LOWEST..MAPPINGS_TOP)).ok_or(Errno::NOMEM)?;
-    relocate(system, &area, old, bytes, target)
+    relocate(system, (&area, old), (target, bytes), keeps)
 }
 
 /// The view that `area` has from `from` on, put at `to`.
@@ -209,13 +271,20 @@ fn part(area: &Area, from: Gva, to: Gva, bytes: u64) -> Area {
     Area { start: to, end: to + bytes, backing, ..*area }
 }
 
-/// Moves the pages of `old` to a free place of `bytes`.
-fn relocate(system: &mut System, area: &Area, old: Range<Gva>, bytes: u64, target: Gva) -> Outcome {
+/// Moves the pages of a range of an area to a free place; the range stays mapped only if it is to be kept.
+fn relocate(
+    system: &mut System,
+    (area, old): (&Area, Range<Gva>),
+    (target, bytes): (Gva, u64),
+    keeps: bool,
+) -> Outcome {
     let space = &mut *system.tasks.space;
     system.memory.map(space, part(area, old.start, target, bytes)).map_err(Errno::from)?;
     let kept = old.start..(old.start + bytes.min(old.end - old.start));
     system.memory.move_pages(space, &kept, target).map_err(Errno::from)?;
-    system.memory.unmap_range(space, &old).map_err(Errno::from)?;
+    if !keeps {
+        system.memory.unmap_range(space, &old).map_err(Errno::from)?;
+    }
     Ok(target.0)
 }
 
@@ -223,17 +292,30 @@ pub fn madvise(system: &mut System, [start, bytes, advice, ..]: Arguments) -> Ou
     const WILLNEED: u64 = 3;
     const DONTNEED: u64 = 4;
     const FREE: u64 = 8;
+    const HUGE: u64 = 14;
+    const NO_HUGE: u64 = 15;
     const COLD: u64 = 20;
     const PAGEOUT: u64 = 21;
     const POPULATE_READ: u64 = 22;
     const POPULATE_WRITE: u64 = 23;
+    const COLLAPSE: u64 = 25;
     let range = range(start, bytes).map_err(|_| Errno::INVAL)?;
     let System { memory, tasks, .. } = system;
     let space = &mut *tasks.space;
     let covered = space.areas.covers(&range);
     match advice {
         _ if range.is_empty() => return Ok(0),
+        DONTNEED | FREE | PAGEOUT if space.areas.within(&range).any(|area| area.locked) => {
+            return Err(Errno::INVAL.into());
+        }
+        DONTNEED if cuts(space, &range) => return Err(Errno::INVAL.into()),
         DONTNEED => memory.discard(space, &range),
+        HUGE | NO_HUGE => {
+            let size = if advice == HUGE { PageSize::Huge } else { PageSize::Small };
+            memory.set_page_size(space, &range, size).map_err(Errno::from)?;
+        }
+        COLLAPSE if covered && !memory.collapse(space, &range) => return Err(Errno::AGAIN.into()),
+        COLLAPSE => {}
         FREE if space.areas.within(&range).any(|area| area.backing != Backing::Anonymous) => {
             return Err(Errno::INVAL.into());
         }
@@ -249,7 +331,7 @@ pub fn madvise(system: &mut System, [start, bytes, advice, ..]: Arguments) -> Ou
         // What cannot be had ahead of need is had, or refused, when it is needed.
         WILLNEED => _ = memory.populate(space, &range, Rights::READ, true),
         // NORMAL, RANDOM, SEQUENTIAL; DONTFORK to DODUMP, KEEPONFORK: advice that may be left.
-        0..=2 | 12..=17 | 19 => {}
+        0..=2 | 12 | 13 | 16 | 17 | 19 => {}
         _ => return Err(Errno::INVAL.into()),
     }
     if covered { Ok(0) } else { Err(Errno::NOMEM.into()) }
@@ -262,7 +344,10 @@ pub fn mincore(system: &mut System, [start, bytes, vector, ..]: Arguments) -> Ou
     }
     for n in 0..(range.end - range.start) / PAGE {
         let entry = system.tasks.space.table.find(range.start + n * PAGE);
-        let resident = entry.is_ok_and(|entry| matches!(entry.load().page(), Page::Resident(_)));
+        let resident = match entry {
+            Ok(entry) => entry.load().is_resident(),
+            Err(above) => above.is_huge(),
+        };
         system.put(vector.wrapping_add(n), &u8::from(resident))?;
     }
     Ok(0)

@@ -11,6 +11,7 @@ mod futex;
 mod identity;
 mod lock;
 mod memory;
+mod mlock;
 mod name;
 mod pipe;
 mod poll;
@@ -302,6 +303,10 @@ system_calls! {
     131 => signal::sigaltstack(""),
     137 => stat::statfs(""),
     138 => stat::fstatfs("i"),
+    149 => mlock::mlock(""),
+    150 => mlock::munlock(""),
+    151 => mlock::mlockall("i"),
+    152 => mlock::munlockall(""),
     157 => identity::prctl("i"),
     158 => identity::arch_prctl("i"),
     162 => file::sync(""),
@@ -356,6 +361,7 @@ system_calls! {
     316 => name::renameat2("i.i.i"),
     318 => identity::getrandom("..i"),
     319 => file::memfd_create(".i"),
+    325 => mlock::mlock2("..i"),
     326 => file::no_shortcut(""),
     332 => stat::statx("i.ii"),
     334 => identity::rseq(""),

@@ -12,12 +12,14 @@ use super::page::{Page, Rights};
 use super::reclaim::Outcome;
 use super::space::AddressSpace;
 use super::swap::CLUSTER;
+use super::table::span;
 use crate::arch::cpu;
 
 impl Memory {
     /// MADV_FREE: the pages may be lost, but those that are written again first. A page that is clean and has no slot is zeros when
     /// it is evicted (reclaim.rs), so making it that is all.
     pub fn free_lazily(&mut self, space: &AddressSpace, range: &Range<Gva>) {
+        self.split_all(space, range);
         space.table.for_each(range.clone(), |page, reference| match reference.load().page() {
             Page::Untouched => {}
             Page::Swapped(_) => self.release(page, reference),
@@ -37,6 +39,10 @@ impl Memory {
 
     /// MADV_COLD: the pages look as if nobody had used them for long.
     pub fn make_cold(&mut self, space: &AddressSpace, range: &Range<Gva>) {
+        space.table.for_each_huge(range.clone(), |above| {
+            above.entry.store(above.entry.load().not_accessed());
+            cpu::invlpg(above.base);
+        });
         space.table.for_each(range.clone(), |page, reference| {
             if reference.load().is_resident() {
                 reference.store(reference.load().not_accessed());
@@ -47,6 +53,7 @@ impl Memory {
 
     /// MADV_PAGEOUT: the pages that nobody else maps leave RAM now.
     pub fn page_out(&mut self, space: &AddressSpace, range: &Range<Gva>) {
+        self.split_all(space, range);
         let mut dirty = [FrameIndex(0); CLUSTER];
         let mut count = 0;
         space.table.for_each(range.clone(), |_, reference| {
@@ -58,7 +65,7 @@ impl Memory {
             self.policy.remove(frame.0);
             match self.drop_clean(frame) {
                 Outcome::Freed => {}
-                Outcome::Pinned => self.policy.insert(frame.0),
+                Outcome::Pinned | Outcome::Split => self.policy.insert(frame.0),
                 Outcome::Dirty => {
                     dirty[count] = frame;
                     count += 1;
@@ -70,6 +77,19 @@ impl Memory {
             }
         });
         self.write_out(&dirty[..count]);
+    }
+
+    /// MADV_COLLAPSE: makes huge pages of a range. Returns whether all of it is in huge pages then.
+    pub fn collapse(&mut self, space: &AddressSpace, range: &Range<Gva>) -> bool {
+        let mut all = true;
+        for area in space.areas.within(range) {
+            let first = area.start.max(range.start).0.next_multiple_of(span(1));
+            let end = area.end.min(range.end);
+            for start in (first..end.0.saturating_sub(span(1) - 1)).step_by(span(1) as usize) {
+                all &= self.promote(space, area, Gva(start));
+            }
+        }
+        all
     }
 
     /// Brings pages in before they are used, ready for `access`; `while_free`: only as long as frames are free.
@@ -85,11 +105,17 @@ impl Memory {
     ) -> Result<(), Invalid> {
         let mut page = range.start;
         while page < range.end && !(while_free && self.frames.free_frames() == 0) {
-            let there = space.table.find(page).is_ok_and(|entry| entry.load().permits(access));
+            let there = match space.table.find(page) {
+                Ok(entry) => entry.load().permits(access),
+                Err(above) => above.is_huge() && above.entry.load().permits(access),
+            };
             if !there {
                 self.fault(space, page, access)?;
             }
-            page = page + PAGE_SIZE as u64;
+            page = match space.table.find(page) {
+                Err(above) if above.is_huge() => Gva(above.end),
+                _ => page + PAGE_SIZE as u64,
+            };
         }
         Ok(())
     }

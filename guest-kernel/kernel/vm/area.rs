@@ -6,6 +6,7 @@ use core::ops::Range;
 use abi::addr::{Gva, PAGE_SHIFT};
 
 use super::page::Rights;
+use super::table::span;
 use crate::fs::FileId;
 
 /// No mapping below: a null pointer with an offset must fault (vm.mmap_min_addr).
@@ -59,8 +60,23 @@ pub enum Kind {
     Mapping,
     /// What brk moves.
     Heap,
-    /// Grows down on faults.
+    /// Grows down on faults: the program's own stack.
     Stack,
+    /// Grows down on faults (MAP_GROWSDOWN).
+    GrowsDown,
+}
+
+/// How large the pages of an area of anonymous memory are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageSize {
+    /// As the machine's default is.
+    Any,
+    /// Small ones alone (MADV_NOHUGEPAGE, and everything that is not anonymous).
+    Small,
+    /// Huge ones where they can be had (MADV_HUGEPAGE).
+    Huge,
+    /// That of a level of the page table (MAP_HUGETLB): 1 for 2 MiB, 2 for 1 GiB. The area starts and ends at a multiple of it.
+    Fixed(u32),
 }
 
 /// A range with one set of rights and one backing.
@@ -76,9 +92,30 @@ pub struct Area {
     pub kind: Kind,
     /// Where its pages come from.
     pub backing: Backing,
+    /// How large they are.
+    pub size: PageSize,
+    /// They stay in RAM (mlock).
+    pub locked: bool,
 }
 
 impl Area {
+    /// One of anonymous memory.
+    #[must_use]
+    pub const fn anonymous(range: Range<Gva>, rights: Rights) -> Self {
+        let Range { start, end } = range;
+        let (kind, backing) = (Kind::Mapping, Backing::Anonymous);
+        Self { start, end, rights, kind, backing, size: PageSize::Any, locked: false }
+    }
+
+    /// The multiple at which it may start, end and be cut, in bytes.
+    #[must_use]
+    pub const fn grain(&self) -> u64 {
+        match self.size {
+            PageSize::Fixed(level) => span(level),
+            _ => span(0),
+        }
+    }
+
     /// How a page of it is made.
     #[must_use]
     #[inline]
@@ -122,7 +159,7 @@ impl Area {
     fn continues(&self, before: &Self) -> bool {
         before.end == self.start
             && before.rights == self.rights
-            && before.kind == self.kind
+            && (before.kind, before.size, before.locked) == (self.kind, self.size, self.locked)
             && before.backing_at(self.start) == self.backing
     }
 
@@ -255,12 +292,12 @@ impl AreaMap {
         self.areas.drain(first..end);
     }
 
-    /// Gives all areas of a range other rights.
-    pub fn protect(&mut self, range: &Range<Gva>, rights: Rights) {
+    /// Changes all areas of a range.
+    pub fn change(&mut self, range: &Range<Gva>, mut change: impl FnMut(&mut Area)) {
         let first = self.split(range.start);
         let end = self.split(range.end);
         for area in &mut self.areas[first..end] {
-            area.rights = rights;
+            change(area);
         }
         for index in (first..=end).rev() {
             self.merge(index);
@@ -275,7 +312,7 @@ impl AreaMap {
         let start = gva.page_start();
         let room = start >= LOWEST && stack.end - start <= STACK_LIMIT;
         let below = Gva(start.0.saturating_sub(STACK_GAP))..stack.start;
-        if stack.kind != Kind::Stack || !room || !self.is_free(&below) {
+        if !matches!(stack.kind, Kind::Stack | Kind::GrowsDown) || !room || !self.is_free(&below) {
             return None;
         }
         self.areas[index].start = start;
@@ -365,7 +402,7 @@ mod tests {
                         map.remove(&range);
                         let rights = Rights::new(true, write, false);
                         let backing = if file { Backing::File { file: FileId(1), page: 7 + start as u32, sharing: Sharing::Private } } else { Backing::Anonymous };
-                        map.insert(Area { start: range.start, end: range.end, rights, kind: Kind::Mapping, backing });
+                        map.insert(Area { backing, ..Area::anonymous(range.clone(), rights) });
                         for cell in cells {
                             let recipe = if file { Recipe::File(FileId(1), 7 + cell as u32) } else { Recipe::Zero };
                             model[cell] = Some((rights, recipe));
@@ -377,7 +414,7 @@ mod tests {
                     }
                     Step::Protect { write } => {
                         let rights = Rights::new(true, write, false);
-                        map.protect(&range, rights);
+                        map.change(&range, |area| area.rights = rights);
                         model[cells].iter_mut().flatten().for_each(|cell| cell.0 = rights);
                     }
                 }

@@ -4,13 +4,13 @@ use abi::addr::{Gva, PAGE_SIZE};
 use abi::stats::Source;
 use paging::policy::Policy;
 
-use super::area::{Kind, Recipe};
+use super::area::{Area, Kind, Recipe};
 use super::frame::{FrameIndex, Use};
 use super::mappings::Mappings;
 use super::page::{Entry, Page, Rights};
 use super::space::AddressSpace;
 use super::swap::Slot;
-use super::table::{EntryRef, PageTable};
+use super::table::{Above, EntryRef, PageTable};
 use super::{Memory, OutOfMemory};
 use crate::arch::cpu;
 use crate::fs::FileId;
@@ -26,6 +26,8 @@ pub enum Invalid {
     PastEnd,
     /// The device failed (SIGBUS).
     Device,
+    /// There is no run of free frames for a huge page that cannot be small (SIGBUS).
+    NoHugePage,
     /// No frame can be had (SIGKILL).
     OutOfMemory,
 }
@@ -68,9 +70,30 @@ impl Memory {
         if !area.rights.any() || !area.rights.allow(access) {
             return Err(Invalid::NoRight);
         }
+        let area = *area;
         let page = gva.page_start();
-        let shared = area.is_shared();
-        let place = Place { entry: self.entry(table, page)?, rights: area.rights, kind: area.kind, shared };
+        let reference = match table.find(page) {
+            Ok(reference) => reference,
+            Err(_) => match self.huge_fault(table, &area, page)? {
+                Some(source) => return Ok(source),
+                None => self.entry(table, page)?,
+            },
+        };
+        let source = self.serve_small(&area, page, reference, access)?;
+        if area.locked {
+            reference.store(reference.load().locked());
+        }
+        Ok(source)
+    }
+
+    fn serve_small(
+        &mut self,
+        area: &Area,
+        page: Gva,
+        entry: EntryRef,
+        access: Rights,
+    ) -> Result<Source, Invalid> {
+        let place = Place { entry, rights: area.rights, kind: area.kind, shared: area.is_shared() };
         let entry = place.entry.load();
         match entry.page() {
             Page::Untouched => match area.recipe(page) {
@@ -118,13 +141,17 @@ impl Memory {
         loop {
             match table.find(page) {
                 Ok(entry) => return Ok(entry),
-                Err(missing) => {
-                    let frame = self.allocate_zeroed()?;
-                    table.add(&mut self.frames, missing, frame);
-                    self.stats.kernel_frames += 1;
-                }
+                Err(missing) => self.add_table(table, missing)?,
             }
         }
+    }
+
+    /// Adds a table where a walk missed it.
+    pub(super) fn add_table(&mut self, table: &mut PageTable, missing: Above) -> Result<(), OutOfMemory> {
+        let frame = self.allocate_zeroed()?;
+        table.add(&mut self.frames, missing, frame);
+        self.stats.kernel_frames += 1;
+        Ok(())
     }
 
     /// A page that was never written is only read: the page of zeros stands in for it.

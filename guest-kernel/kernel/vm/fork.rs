@@ -5,8 +5,9 @@
 
 use abi::addr::Gva;
 
-use super::area::Area;
+use super::area::{Area, PageSize};
 use super::frame::Use;
+use super::huge;
 use super::page::{Entry, Page};
 use super::space::AddressSpace;
 use super::table::{EntryRef, PageTable, USER_HALF_END};
@@ -21,7 +22,7 @@ impl Memory {
     pub fn fork(&mut self, parent: &AddressSpace) -> Result<AddressSpace, OutOfMemory> {
         let mut child = AddressSpace::copy_of(self, parent)?;
         let mut areas = parent.areas.all().iter();
-        let copied = areas.try_for_each(|area| self.copy_area(&parent.table, &mut child.table, area));
+        let copied = areas.try_for_each(|area| self.copy_area(parent, &mut child.table, area));
         // The CPU may hold entries of the parent that allow a write.
         cpu::flush_tlb();
         match copied {
@@ -35,10 +36,17 @@ impl Memory {
 
     fn copy_area(
         &mut self,
-        parent: &PageTable,
+        parent: &AddressSpace,
         child: &mut PageTable,
         area: &Area,
     ) -> Result<(), OutOfMemory> {
+        let parent = match area.size {
+            PageSize::Fixed(_) => return self.copy_huge(&parent.table, child, area),
+            _ => {
+                self.split_all(parent, &(area.start..area.end));
+                &parent.table
+            }
+        };
         parent.try_for_each(area.start..area.end, |page, old| {
             if self.is_copied(old.load()) {
                 let new = self.entry(child, page)?;
@@ -68,7 +76,7 @@ impl Memory {
                 old.store(entry);
             }
         }
-        new.store(entry);
+        new.store(entry.unlocked());
     }
 
     /// How many pages an address space has in RAM and on swap.
@@ -77,6 +85,8 @@ impl Memory {
         let mut pages = 0;
         for area in space.areas.all() {
             space.table.for_each(area.start..area.end, |_, _| pages += 1);
+            let (split, whole) = huge::count(self, &space.table, area.start..area.end);
+            pages += split + whole;
         }
         pages
     }

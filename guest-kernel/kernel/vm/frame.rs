@@ -4,6 +4,8 @@
 //! cache. [`FrameTable`] is the only place that says which. Frames are dense indices here, in the policies and in
 //! lists; page tables and devices want guest-physical addresses.
 
+mod run;
+
 use alloc::boxed::Box;
 
 use abi::addr::{Gpa, Gva, PAGE_SIZE};
@@ -11,7 +13,9 @@ use abi::boot::RamRange;
 
 use super::mappings::Mappings;
 use super::swap::Slot;
+use super::table::EntryRef;
 use crate::arch::direct;
+use crate::arch::tlb::Tag;
 use crate::fs::FileId;
 
 /// A frame's dense index: 0 for the first one that is not the kernel's own.
@@ -60,12 +64,15 @@ impl Link {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Use {
-    /// Nothing, not since boot: it is all zeros, and the host need not have backed it.
+    /// Nothing, not since boot: it is all zeros, and the host need not have backed it. Or a part of a huge page, whose first frame
+    /// says so.
     Untouched = 0,
     /// Nothing; it is on the free list, and full of old bytes.
     Free {
         /// The next one on the list.
         next: Link,
+        /// The one before it.
+        previous: Link,
     },
     /// The kernel's own memory.
     Kernel,
@@ -75,8 +82,10 @@ pub enum Use {
     Table {
         /// The first address that it translates.
         base: Gva,
-        /// How many tables it leads to.
+        /// How many tables and huge pages it leads to.
         tables: u16,
+        /// What the TLB calls the address space.
+        tag: Tag,
     },
     /// The kernel's lists of mappings; see mappings.rs.
     Nodes {
@@ -93,6 +102,20 @@ pub enum Use {
         slot: Option<Slot>,
         /// The entries that map it, one at least. While there are several, none lets it be written.
         mappings: Mappings,
+    },
+    /// The first frame of a huge page of a process; see huge.rs.
+    Huge {
+        /// The level of its entry: 1 for 2 MiB, 2 for 1 GiB.
+        level: u8,
+        /// Tables set aside for when it is split, a list. A page that has none is never split nor evicted.
+        spare: Link,
+        /// The entry that maps it; there is no other.
+        entry: EntryRef,
+    },
+    /// A frame that holds nothing yet and will be a table when a huge page is split.
+    Spare {
+        /// The next one.
+        next: Link,
     },
     /// A page of a file. It is as the disk has it, unless `dirty` or an entry says otherwise.
     Cache {
@@ -250,16 +273,32 @@ impl FrameTable {
 
     fn take_used(&mut self) -> Option<FrameIndex> {
         let frame = self.free.frame()?;
-        let Use::Free { next } = self.get(frame) else { unreachable!("the free list holds free frames") };
-        self.free = next;
-        self.free_count -= 1;
+        self.unlink(frame);
         Some(frame)
+    }
+
+    /// Takes a frame off the free list.
+    fn unlink(&mut self, frame: FrameIndex) {
+        let Use::Free { next: after, previous: before } = self.get(frame) else {
+            unreachable!("the free list holds free frames")
+        };
+        match before.frame().map(|before| self.get_mut(before)) {
+            Some(Use::Free { next, .. }) => *next = after,
+            _ => self.free = after,
+        }
+        if let Some(Use::Free { previous, .. }) = after.frame().map(|after| self.get_mut(after)) {
+            *previous = before;
+        }
+        self.free_count -= 1;
     }
 
     /// Gives a frame back. Nothing refers to it any more.
     pub fn free(&mut self, frame: FrameIndex) {
-        *self.get_mut(frame) = Use::Free { next: self.free };
-        self.free = Link::to(frame);
+        let next = core::mem::replace(&mut self.free, Link::to(frame));
+        *self.get_mut(frame) = Use::Free { next, previous: Link::NONE };
+        if let Some(Use::Free { previous, .. }) = next.frame().map(|after| self.get_mut(after)) {
+            *previous = Link::to(frame);
+        }
         self.free_count += 1;
     }
 

@@ -50,6 +50,7 @@ impl Memory {
 
     /// Makes the pages of a range untouched: the next use starts from the area's recipe.
     pub fn discard(&mut self, space: &AddressSpace, range: &Range<Gva>) {
+        self.discard_huge(space, range);
         space.table.for_each(range.start..range.end, |page, entry| self.release(page, entry));
     }
 
@@ -64,7 +65,8 @@ impl Memory {
         rights: Rights,
     ) -> Result<(), TooMany> {
         space.areas.reserve()?;
-        space.areas.protect(range, rights);
+        space.areas.change(range, |area| area.rights = rights);
+        self.protect_huge(space, range, rights);
         let few = range.end - range.start <= FLUSH_ALL * PAGE_SIZE as u64;
         for area in space.areas.within(range) {
             let part = area.start.max(range.start)..area.end.min(range.end);
@@ -97,12 +99,13 @@ impl Memory {
         from: &Range<Gva>,
         to: Gva,
     ) -> Result<(), OutOfMemory> {
+        self.split_all(space, from);
         let mut page = from.start;
         while page < from.end {
             let old = match space.table.find(page) {
                 Ok(old) => old,
-                Err(missing) => {
-                    page = Gva(missing.end);
+                Err(above) => {
+                    page = Gva(above.end);
                     continue;
                 }
             };
@@ -136,13 +139,8 @@ impl Memory {
             }
         } else if new_end > old_end {
             let room = old_end..(new_end + PAGE_SIZE as u64);
-            let area = Area {
-                start: old_end,
-                end: new_end,
-                rights: Rights::new(true, true, false),
-                kind: Kind::Heap,
-                backing: super::area::Backing::Anonymous,
-            };
+            let heap = Area::anonymous(old_end..new_end, Rights::new(true, true, false));
+            let area = Area { kind: Kind::Heap, ..heap };
             if !space.areas.is_free(&room) || self.map(space, area).is_err() {
                 return old;
             }

@@ -5,6 +5,7 @@
 //! - `frame.rs`: what each frame holds, for all processes; `cache.rs`: which of them hold pages of files; `mappings.rs`: which
 //!   entries map them;
 //! - `around.rs`: pages of files brought in ahead of need; `advise.rs`: what a program says of its pages' future; `swap.rs`: which slots of the swap disk hold pages;
+//! - `huge.rs`: pages of 2 MiB and 1 GiB; `promote.rs`: how small ones become huge; `lock.rs`: pages that stay in RAM;
 //! - `reclaim.rs`: which page gives up its frame; `map.rs`: what system calls change; `fork.rs`: copies of address
 //!   spaces, and their end; `file.rs`: reading and writing files; `writeback.rs`: their way to the disk; `memory_file.rs`:
 //!   files that have no disk; `user.rs`: how the kernel reads and writes a program's memory.
@@ -17,10 +18,13 @@ pub mod fault;
 pub mod file;
 mod fork;
 pub mod frame;
+pub mod huge;
+mod lock;
 mod map;
 pub mod mappings;
 pub mod memory_file;
 pub mod page;
+mod promote;
 mod reclaim;
 pub mod space;
 pub mod swap;
@@ -74,6 +78,10 @@ pub struct Memory {
     pub pinned: Vec<FrameIndex>,
     /// The parts of the request that is being made; kept so that no request allocates.
     pub segments: Vec<(Gpa, u32)>,
+    /// The largest pages that anonymous memory has without asking, as a level of the page table.
+    pub largest: u32,
+    /// The highest level of the page table at which the CPU has huge pages.
+    pub levels: u32,
     /// Someone may have written to a file's pages in the cache.
     pub files_written: bool,
     /// A page could not be had for want of memory: the running program is to be killed.
@@ -135,7 +143,11 @@ impl Memory {
 
     fn count_resident(&mut self, frame: FrameIndex) {
         self.policy.insert(frame.0);
-        self.stats.resident += 1;
+        self.count_pages(1);
+    }
+
+    fn count_pages(&mut self, pages: u64) {
+        self.stats.resident += pages;
         if self.stats.resident > self.stats.resident_peak {
             self.stats.resident_peak = self.stats.resident;
         }

@@ -78,6 +78,10 @@ impl Entry {
     const USER: u64 = 1 << 2;
     const ACCESSED: u64 = 1 << 5;
     const DIRTY: u64 = 1 << 6;
+    /// The kernel's own mark in a resident page's entry: it stays in RAM.
+    const LOCKED: u64 = 1 << 9;
+    /// Above the last level: a huge page and not a table.
+    const LARGE: u64 = 1 << 7;
     const NO_EXECUTE: u64 = 1 << 63;
     const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
     const RIGHTS: u64 = Self::WRITABLE | Self::USER | Self::NO_EXECUTE;
@@ -88,6 +92,26 @@ impl Entry {
     #[must_use]
     pub const fn resident(frame: Gpa, rights: Rights) -> Self {
         Self(frame.0 | Self::PRESENT).with_rights(rights)
+    }
+
+    /// A resident huge page, for an entry above the last level.
+    #[must_use]
+    pub const fn huge(first: Gpa, rights: Rights) -> Self {
+        Self(first.0 | Self::PRESENT | Self::LARGE).with_rights(rights)
+    }
+
+    /// The page at `frame` of those that a huge page is split into, of the next level down.
+    #[must_use]
+    pub const fn part(self, frame: Gpa, level: u32) -> Self {
+        let bits = self.0 & !Self::ADDRESS | frame.0;
+        Self(if level == 1 { bits & !Self::LARGE } else { bits })
+    }
+
+    /// Whether an entry above the last level leads to a table.
+    #[must_use]
+    #[inline]
+    pub const fn is_table(self) -> bool {
+        self.0 & (Self::PRESENT | Self::LARGE) == Self::PRESENT
     }
 
     /// The same for a page in another frame; this one is at 0.
@@ -186,6 +210,24 @@ impl Entry {
     #[must_use]
     pub const fn not_dirty(self) -> Self {
         Self(self.0 & !Self::DIRTY)
+    }
+
+    /// The same page, which is to stay in RAM.
+    #[must_use]
+    pub const fn locked(self) -> Self {
+        Self(self.0 | Self::LOCKED)
+    }
+
+    /// The same page, which may leave RAM.
+    #[must_use]
+    pub const fn unlocked(self) -> Self {
+        Self(self.0 & !Self::LOCKED)
+    }
+
+    /// Whether it is to stay in RAM.
+    #[must_use]
+    pub const fn is_locked(self) -> bool {
+        self.0 & Self::LOCKED != 0
     }
 
     /// Marked as the CPU marks it for a store, or for a load.

@@ -6,6 +6,7 @@
 //!   anonymous, not dirty, with a slot     dropped: swap has it; the entry keeps the slot
 //!   anonymous, not dirty, no slot         dropped: it is zeros still; the entry becomes untouched
 //!   anonymous, dirty                      written to a fresh slot, together with other dirty victims
+//!   huge                                  split; its parts are asked about next
 //!   file without a disk                   as if anonymous; its file's table keeps the slot
 //! ```
 //!
@@ -16,11 +17,11 @@ use abi::addr::Gpa;
 use paging::policy::Policy;
 
 use super::frame::{FrameIndex, FrameTable, Use};
+use super::huge;
 use super::mappings::Mappings;
 use super::page::Entry;
 use super::swap::{CLUSTER, Slot, Swap};
 use super::{Memory, OutOfMemory};
-use crate::arch::cpu;
 
 /// With fewer resident pages than this for each page of a write cluster, clusters are smaller: evicting pages
 /// ahead of need must not change what a small program keeps.
@@ -31,8 +32,10 @@ pub(super) enum Outcome {
     Freed,
     /// Anonymous or of a file without a disk, and dirty: has to be written to swap first.
     Dirty,
-    /// It has to stay: in use by a device, or refused by one.
+    /// It has to stay: locked, in use by a device, or refused by one.
     Pinned,
+    /// A huge page, which is many small ones now.
+    Split,
 }
 
 impl Memory {
@@ -60,6 +63,7 @@ impl Memory {
                     }
                 }
                 Outcome::Pinned => self.policy.insert(victim.0),
+                Outcome::Split => {}
             }
         }
         if self.write_out(&dirty[..count]) { Ok(()) } else { Err(OutOfMemory) }
@@ -70,11 +74,24 @@ impl Memory {
         self.policy.victim(&mut |frame| was_referenced(frames, FrameIndex(frame))).map(FrameIndex)
     }
 
+    /// Whether a page must not leave its frame now.
+    fn is_pinned(&self, frame: FrameIndex) -> bool {
+        let (entry, frames) = match self.frames.get(frame) {
+            Use::Huge { level, entry, .. } => (entry.load().is_locked(), huge::pages(level.into())),
+            _ => (self.frames.mappings(frame).any(&self.frames, |entry| entry.load().is_locked()), 1),
+        };
+        entry || self.pinned.iter().any(|pinned| (frame.0..frame.0 + frames).contains(&pinned.0))
+    }
+
     pub(super) fn drop_clean(&mut self, victim: FrameIndex) -> Outcome {
-        if self.pinned.contains(&victim) {
+        if self.is_pinned(victim) {
             return Outcome::Pinned;
         }
         match self.frames.get(victim) {
+            Use::Huge { .. } => {
+                self.split_victim(victim);
+                return Outcome::Split;
+            }
             Use::Anonymous { slot, mappings } => {
                 if self.is_dirty(victim) {
                     return Outcome::Dirty;
@@ -169,7 +186,7 @@ impl Memory {
         let mut owners = 0;
         mappings.for_each(&self.frames, |entry| {
             entry.store(recipe);
-            cpu::invlpg(entry.gva(&self.frames));
+            entry.flush(&self.frames, 0);
             owners += 1;
         });
         if let Some(slot) = slot
@@ -189,13 +206,22 @@ fn was_referenced(frames: &mut FrameTable, frame: FrameIndex) -> bool {
             return true;
         }
         Use::Anonymous { mappings, .. } | Use::Cache { mappings, .. } => *mappings,
+        Use::Huge { entry, level, .. } => {
+            let (reference, level) = (*entry, u32::from(*level));
+            let entry = reference.load();
+            if entry.is_accessed() {
+                reference.store(entry.not_accessed());
+                reference.flush(frames, level);
+            }
+            return entry.is_accessed();
+        }
         _ => return false,
     };
     mappings.any(frames, |reference| {
         let entry = reference.load();
         if entry.is_accessed() {
             reference.store(entry.not_accessed());
-            cpu::invlpg(reference.gva(frames));
+            reference.flush(frames, 0);
         }
         entry.is_accessed()
     })

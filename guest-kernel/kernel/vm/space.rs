@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use abi::addr::{Gpa, Gva, PAGE_SIZE};
 
-use super::area::{Area, AreaMap, Backing, Kind, LOWEST};
+use super::area::{Area, AreaMap, Kind, LOWEST, PageSize};
 use super::page::Rights;
 use super::table::{PageTable, USER_END};
 use super::{Memory, OutOfMemory};
@@ -32,6 +32,12 @@ pub struct AddressSpace {
     pub heap: Range<Gva>,
     /// How many processes use it.
     pub users: u32,
+    /// Areas that come are locked.
+    pub locks_all: bool,
+    /// Small pages may become huge ones.
+    pub promotes: bool,
+    /// Where to look for some next.
+    pub promote_at: Gva,
 }
 
 impl AddressSpace {
@@ -43,30 +49,36 @@ impl AddressSpace {
         let table = new_table(memory, kernel)?;
         let limit = (memory.frames.len() as usize / FRAMES_AN_AREA).clamp(256, 65_530);
         let mut areas = AreaMap::new(limit);
-        areas.insert(Area {
-            start: Gva(STACK_TOP.0 - PAGE_SIZE as u64),
-            end: STACK_TOP,
-            rights: Rights::new(true, true, false),
-            kind: Kind::Stack,
-            backing: Backing::Anonymous,
-        });
-        Ok(Self { table, areas, heap: LOWEST..LOWEST, users: 1 })
+        let first = Gva(STACK_TOP.0 - PAGE_SIZE as u64)..STACK_TOP;
+        let stack = Area::anonymous(first, Rights::new(true, true, false));
+        areas.insert(Area { kind: Kind::Stack, size: PageSize::Small, ..stack });
+        let promotes = memory.largest > 0;
+        Ok(Self { promotes, ..Self::with(table, areas) })
     }
 
-    /// One with the same areas and no page.
+    /// One with the same areas, none of them locked, and no page.
     ///
     /// # Errors
     /// There is no frame for the root table.
     pub fn copy_of(memory: &mut Memory, other: &Self) -> Result<Self, OutOfMemory> {
-        let areas = other.areas.try_clone().map_err(|_| OutOfMemory)?;
+        let mut areas = other.areas.try_clone().map_err(|_| OutOfMemory)?;
+        if areas.all().iter().any(|area| area.locked) {
+            // A child does not inherit locks.
+            areas.change(&(LOWEST..USER_END), |area| area.locked = false);
+        }
         let table = new_table(memory, other.table.root())?;
-        Ok(Self { table, areas, heap: other.heap.clone(), users: 1 })
+        Ok(Self { heap: other.heap.clone(), promotes: other.promotes, ..Self::with(table, areas) })
     }
 
     /// What runs the kernel between the end of a process and the next one: no user, no areas, and the kernel's own table.
     #[must_use]
     pub fn without_pages(kernel: Gpa) -> Self {
-        Self { table: PageTable::of_kernel(kernel), areas: AreaMap::new(0), heap: LOWEST..LOWEST, users: 0 }
+        Self { users: 0, ..Self::with(PageTable::of_kernel(kernel), AreaMap::new(0)) }
+    }
+
+    const fn with(table: PageTable, areas: AreaMap) -> Self {
+        let heap = LOWEST..LOWEST;
+        Self { table, areas, heap, users: 1, locks_all: false, promotes: false, promote_at: Gva(0) }
     }
 
     /// A page-aligned range of user addresses that starts at `start`; its length is rounded up to pages.

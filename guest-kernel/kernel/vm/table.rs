@@ -7,6 +7,7 @@ use core::ops::Range;
 use super::frame::{FrameIndex, FrameTable, Use};
 use super::page::Entry;
 use crate::arch::direct;
+use crate::arch::tlb::{self, Tag};
 
 /// First address past what a program can use; the last page below the canonical hole stays unmapped, so that no
 /// `syscall` can return to a non-canonical address.
@@ -17,7 +18,9 @@ const ENTRIES: u64 = 512;
 /// How much an entry of the last level's tables translates, times 512 a level.
 const TOP: u32 = 3;
 
-const fn span(level: u32) -> u64 {
+/// How much an entry of a level translates.
+#[must_use]
+pub const fn span(level: u32) -> u64 {
     (PAGE_SIZE as u64) << (9 * level)
 }
 
@@ -97,25 +100,69 @@ impl EntryRef {
         }
     }
 
-    /// The address that the entry translates, by what the frame table knows of its table.
+    /// The first address that an entry of a level translates, and in whose TLB entries, by what the frame table knows of its table.
     #[must_use]
-    pub fn gva(self, frames: &FrameTable) -> Gva {
+    pub fn place(self, frames: &FrameTable, level: u32) -> (Gva, Tag) {
         let at = Gpa(self.0.get());
         match frames.get(frames.at(at.page_start())) {
-            Use::Table { base, .. } => base + (at.page_offset() as u64 / 8) * PAGE_SIZE as u64,
+            Use::Table { base, tag, .. } => (base + (at.page_offset() as u64 / 8) * span(level), tag),
             other => unreachable!("an entry in a frame that holds {other:?}"),
         }
     }
+
+    /// Makes the CPU forget what it knows of an entry of a level, whichever address space it is in.
+    pub fn flush(self, frames: &FrameTable, level: u32) {
+        let (gva, tag) = self.place(frames, level);
+        tag.flush_page(gva);
+    }
 }
 
-/// A table that a walk did not find.
+/// Where a walk ended above the last level: at a table that does not exist, or at a huge page.
 #[derive(Clone, Copy, Debug)]
-pub struct Missing {
-    /// The entry that should lead to it.
-    parent: EntryRef,
-    base: Gva,
-    /// First address after those that it would translate.
+pub struct Above {
+    /// The entry that should lead to the table, or maps the page.
+    pub entry: EntryRef,
+    /// Its level.
+    pub level: u32,
+    /// First address that it translates.
+    pub base: Gva,
+    /// First address after those.
     pub end: u64,
+}
+
+impl Above {
+    /// Whether it is a huge page.
+    #[must_use]
+    pub fn is_huge(&self) -> bool {
+        self.entry.load().is_resident()
+    }
+
+    /// The address of the page in a huge page that holds an address.
+    #[must_use]
+    pub fn frame(&self, gva: Gva) -> Gpa {
+        self.entry.load().address() + (gva.page_start() - self.base)
+    }
+}
+
+/// Puts a table with the parts of a huge page in its place; `each` has every part.
+pub fn split(
+    frames: &mut FrameTable,
+    huge: Above,
+    table: FrameIndex,
+    mut each: impl FnMut(&mut FrameTable, FrameIndex, EntryRef),
+) {
+    let tables = if huge.level == 1 { 0 } else { ENTRIES as u16 };
+    *frames.get_mut(table) =
+        Use::Table { base: huge.base, tables, tag: huge.entry.place(frames, huge.level).1 };
+    let whole = huge.entry.load();
+    let at = frames.gpa(table);
+    for part in 0..ENTRIES {
+        let gpa = whole.address() + part * span(huge.level - 1);
+        let entry = EntryRef::new(at, 0, Gva(part * span(0)));
+        entry.store(whole.part(gpa, huge.level));
+        each(frames, frames.at(gpa), entry);
+    }
+    huge.entry.store(Entry::table(at));
 }
 
 /// The page table of one address space, or of a file without a disk.
@@ -123,13 +170,16 @@ pub struct PageTable {
     root: Gpa,
     /// The root's level.
     top: u32,
+    /// What the TLB calls the address space.
+    tag: Tag,
 }
 
 impl PageTable {
     /// A table whose user half is empty and whose kernel half is `kernel`'s. `root` is all zeros.
     #[must_use]
     pub fn new(frames: &mut FrameTable, root: FrameIndex, kernel: Gpa) -> Self {
-        *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 0 };
+        let tag = Tag::take();
+        *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 0, tag };
         let root = frames.gpa(root);
         let entry = |table, slot: u64| EntryRef::new(table, TOP, Gva(slot * span(TOP)));
         // The direct map, from the start of the kernel's half on, and the image at its end.
@@ -137,14 +187,14 @@ impl PageTable {
             entry(root, slot).store(entry(kernel, slot).load());
         }
         entry(root, ENTRIES - 1).store(entry(kernel, ENTRIES - 1).load());
-        Self { root, top: TOP }
+        Self { root, top: TOP, tag }
     }
 
     /// A table that no CPU uses and that grows with what it is to translate: one level to begin with. `root` is all zeros.
     #[must_use]
     pub fn small(frames: &mut FrameTable, root: FrameIndex) -> Self {
-        *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 0 };
-        Self { root: frames.gpa(root), top: 0 }
+        *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 0, tag: Tag::NONE };
+        Self { root: frames.gpa(root), top: 0, tag: Tag::NONE }
     }
 
     /// Whether it has as many levels as an address needs.
@@ -155,7 +205,7 @@ impl PageTable {
 
     /// Adds a level on top, in a zeroed frame.
     pub fn grow(&mut self, frames: &mut FrameTable, root: FrameIndex) {
-        *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 1 };
+        *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 1, tag: self.tag };
         let root = frames.gpa(root);
         self.top += 1;
         EntryRef::new(root, self.top, Gva(0)).store(Entry::table(self.root));
@@ -165,29 +215,38 @@ impl PageTable {
     /// The kernel's own table, whose user half stays empty.
     #[must_use]
     pub const fn of_kernel(root: Gpa) -> Self {
-        Self { root, top: TOP }
+        Self { root, top: TOP, tag: Tag::NONE }
     }
 
-    /// What CR3 takes.
+    /// Where its root is.
     #[must_use]
     pub const fn root(&self) -> Gpa {
         self.root
     }
 
+    /// Makes the CPU use it.
+    ///
+    /// # Safety
+    /// It has the kernel's half.
+    pub unsafe fn load(&self) {
+        // SAFETY: the caller vouches for it.
+        unsafe { tlb::load(self.root, self.tag) };
+    }
+
     /// The entry for an address below [`USER_END`] that the table [reaches](Self::reaches).
     ///
     /// # Errors
-    /// The first table on the way that does not exist.
+    /// The first table on the way that does not exist, or the huge page.
     #[inline]
-    pub fn find(&self, gva: Gva) -> Result<EntryRef, Missing> {
+    pub fn find(&self, gva: Gva) -> Result<EntryRef, Above> {
         let mut table = self.root;
         let mut level = self.top;
         while level > 0 {
             let parent = EntryRef::new(table, level, gva);
             let entry = parent.load();
-            if !entry.is_resident() {
+            if !entry.is_table() {
                 let base = gva.0 & !(span(level) - 1);
-                return Err(Missing { parent, base: Gva(base), end: base + span(level) });
+                return Err(Above { entry: parent, level, base: Gva(base), end: base + span(level) });
             }
             table = entry.address();
             level -= 1;
@@ -196,13 +255,44 @@ impl PageTable {
     }
 
     /// Puts a zeroed frame where a walk missed a table.
-    pub fn add(&mut self, frames: &mut FrameTable, missing: Missing, table: FrameIndex) {
-        *frames.get_mut(table) = Use::Table { base: missing.base, tables: 0 };
-        missing.parent.count(frames, 1);
-        missing.parent.store(Entry::table(frames.gpa(table)));
+    pub fn add(&mut self, frames: &mut FrameTable, missing: Above, table: FrameIndex) {
+        *frames.get_mut(table) = Use::Table { base: missing.base, tables: 0, tag: self.tag };
+        missing.entry.count(frames, 1);
+        missing.entry.store(Entry::table(frames.gpa(table)));
     }
 
-    /// Calls `visit` for each page of a range that is not untouched.
+    /// Maps a huge page where a walk missed a table.
+    pub fn add_huge(&mut self, frames: &mut FrameTable, missing: Above, entry: Entry) {
+        missing.entry.count(frames, 1);
+        missing.entry.store(entry);
+    }
+
+    /// Puts a huge page in the place of the last level's table for an address. Returns its entry, and the table, which is nobody's then.
+    pub fn join(&self, frames: &FrameTable, gva: Gva, huge: Entry) -> (EntryRef, FrameIndex) {
+        let entry = self.parent(gva, 1);
+        let table = frames.at(entry.load().address());
+        entry.store(huge);
+        (entry, table)
+    }
+
+    /// Calls `visit` for each huge page that holds a part of a range.
+    pub fn for_each_huge(&self, range: Range<Gva>, mut visit: impl FnMut(Above)) {
+        let mut at = range.start.0;
+        let last = range.end.0.min(span(self.top + 1));
+        while at < last {
+            at = match self.find(Gva(at)) {
+                Ok(_) => (at | (span(1) - 1)) + 1,
+                Err(above) => {
+                    if above.is_huge() {
+                        visit(above);
+                    }
+                    above.end
+                }
+            }
+        }
+    }
+
+    /// Calls `visit` for each small page of a range that is not untouched.
     pub fn for_each(&self, range: Range<Gva>, mut visit: impl FnMut(Gva, EntryRef)) {
         let all: Result<(), Infallible> = self.try_for_each(range, |page, entry| {
             visit(page, entry);
@@ -226,7 +316,7 @@ impl PageTable {
         let last = range.end.0.min(span(self.top + 1));
         while at < last {
             match self.find(Gva(at)) {
-                Err(missing) => at = missing.end,
+                Err(above) => at = above.end,
                 Ok(first) => {
                     let end = last.min((at | (span(1) - 1)) + 1);
                     let pages = (end - at) / PAGE_SIZE as u64;
@@ -252,7 +342,7 @@ impl PageTable {
         while at < last {
             let end = at + span(1);
             match self.find(Gva(at)) {
-                Err(missing) => at = missing.end,
+                Err(above) => at = above.end,
                 Ok(first) => {
                     if at >= hole.start.0 && end <= hole.end.0 {
                         self.free_above(frames, Gva(at), first);
@@ -265,15 +355,19 @@ impl PageTable {
 
     /// Frees the last level's table that an entry is in.
     fn free_above(&self, frames: &mut FrameTable, gva: Gva, entry: EntryRef) {
-        let mut table = Gpa(entry.0.get()).page_start();
-        for level in 1..=self.top {
-            frames.free(frames.at(table));
+        frames.free(frames.at(Gpa(entry.0.get()).page_start()));
+        self.clear(frames, gva, 1);
+    }
+
+    /// Clears the entry above the last level for an address, and frees the tables that lead nowhere then.
+    pub fn clear(&self, frames: &mut FrameTable, gva: Gva, from: u32) {
+        for level in from..=self.top {
             let parent = self.parent(gva, level);
             parent.store(Entry::UNTOUCHED);
-            table = Gpa(parent.0.get()).page_start();
             if level == self.top || parent.count(frames, -1) > 0 {
                 return;
             }
+            frames.free(frames.at(Gpa(parent.0.get()).page_start()));
         }
     }
 
@@ -286,6 +380,7 @@ impl PageTable {
 
     /// Frees the root. All other tables are free, and the CPU does not use it.
     pub fn free(self, frames: &mut FrameTable) {
+        self.tag.free();
         frames.free(frames.at(self.root));
     }
 }

@@ -7,8 +7,10 @@ use paging::policy::{AnyPolicy, PolicyKind};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+mod huge;
+
 use super::Memory;
-use super::area::{Area, Backing, Kind, Sharing};
+use super::area::{Area, Backing, Sharing};
 use super::cache::PageCache;
 use super::fault::Invalid;
 use super::frame::{FrameIndex, FrameTable, Use};
@@ -29,7 +31,7 @@ const PAGE: u64 = PAGE_SIZE as u64;
 fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
     // SAFETY: the test's RAM before the frames; no other reference is alive when the test's thread starts.
     let (ram, stats) = unsafe {
-        direct::pointer::<u8>(Gpa(0)).write_bytes(0, direct::TEST_RAM);
+        direct::pointer::<u8>(Gpa(0)).write_bytes(0, RAM.0 as usize + frames as usize * PAGE_SIZE);
         (direct::pointer::<u8>(RAM), &mut *direct::pointer::<GuestStats>(Gpa(0x2000)))
     };
     assert!(!ram.is_null());
@@ -48,6 +50,8 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         system_calls: 0,
         pinned: Vec::new(),
         segments: Vec::new(),
+        largest: 0,
+        levels: 2,
         files_written: false,
         exhausted: false,
     }
@@ -59,7 +63,7 @@ fn space(memory: &mut Memory) -> AddressSpace {
 
 fn area(page: u64, pages: u64, rights: Rights) -> Area {
     let start = BASE + page * PAGE;
-    Area { start, end: start + pages * PAGE, rights, kind: Kind::Mapping, backing: Backing::Anonymous }
+    Area::anonymous(start..start + pages * PAGE, rights)
 }
 
 const READ_WRITE: Rights = Rights::new(true, true, false);
@@ -71,6 +75,11 @@ fn check_accounts<'a>(memory: &Memory, spaces: impl IntoIterator<Item = &'a Addr
     let mut slots = BTreeMap::new();
     let mut mapped = 0;
     for frame in (0..memory.frames.len()).map(FrameIndex) {
+        if let Use::Huge { level: 1, entry, .. } = memory.frames.get(frame) {
+            held += 512;
+            mapped += 512;
+            assert_eq!(memory.frames.at(entry.load().address()), frame, "a huge page and its entry");
+        }
         if let Use::Anonymous { slot, mappings } = memory.frames.get(frame) {
             held += 1;
             slot.into_iter().for_each(|slot| *slots.entry(slot).or_insert(0) += 1);
@@ -91,6 +100,7 @@ fn check_accounts<'a>(memory: &Memory, spaces: impl IntoIterator<Item = &'a Addr
             }
             Page::Resident(_) => mapped -= 1,
         });
+        space.table.for_each_huge(Gva(0)..USER_END, |_| mapped -= 512);
     }
     assert_eq!(memory.stats.resident, held);
     assert_eq!(mapped, 0, "as many entries as the reverse map knows");
@@ -109,20 +119,22 @@ enum Step {
     Move(u64, u64, u64),
     Write(u64, u8),
     Read(u64),
+    Promote,
 }
 
 const PAGES: u64 = 48;
 
-fn step() -> impl Strategy<Value = Step> {
-    let range = || (0..PAGES, 1..16u64).prop_map(|(start, len)| (start, len.min(PAGES - start)));
+fn step(pages: u64, longest: u64) -> impl Strategy<Value = Step> {
+    let range = move || (0..pages, 1..longest).prop_map(move |(start, len)| (start, len.min(pages - start)));
     prop_oneof![
         3 => range().prop_map(|(start, len)| Step::Map(start, len)),
         1 => range().prop_map(|(start, len)| Step::Unmap(start, len)),
         1 => range().prop_map(|(start, len)| Step::Discard(start, len)),
         1 => (range(), any::<bool>()).prop_map(|((start, len), write)| Step::Protect(start, len, write)),
-        1 => (range(), 0..PAGES).prop_map(|((start, len), to)| Step::Move(start, len, to.min(PAGES - len))),
-        12 => (0..PAGES, 1u8..).prop_map(|(page, byte)| Step::Write(page, byte)),
-        12 => (0..PAGES).prop_map(Step::Read),
+        1 => (range(), 0..pages).prop_map(move |((start, len), to)| Step::Move(start, len, to.min(pages - len))),
+        12 => (0..pages, 1u8..).prop_map(|(page, byte)| Step::Write(page, byte)),
+        12 => (0..pages).prop_map(Step::Read),
+        1 => Just(Step::Promote),
     ]
 }
 
@@ -161,6 +173,11 @@ fn apply(memory: &mut Memory, space: &mut AddressSpace, model: &mut [Cell], step
             model.copy_within(from.clone(), target.start);
             model[from].fill(None);
         }
+        Step::Promote => {
+            for _ in 0..8 {
+                memory.promote_next(space);
+            }
+        }
         Step::Write(page, byte) => {
             let result = memory.write_user(space, BASE + page * PAGE, &[byte; PAGE_SIZE]);
             match &mut model[page as usize] {
@@ -189,7 +206,7 @@ proptest! {
     /// 48 pages of addresses, 12 of RAM (4 of them page tables): every byte is what was written, every frame and slot
     /// is accounted for, and all come back at the end.
     #[test]
-    fn a_program_finds_what_it_wrote_whatever_was_evicted(steps in prop::collection::vec(step(), 0..400), clock in any::<bool>()) {
+    fn a_program_finds_what_it_wrote_whatever_was_evicted(steps in prop::collection::vec(step(PAGES, 16), 0..400), clock in any::<bool>()) {
         let policy = if clock { PolicyKind::Clock } else { PolicyKind::Fifo };
         let mut memory = memory(16, 64, policy);
         let mut space = space(&mut memory);
@@ -217,10 +234,10 @@ enum Act {
     End(prop::sample::Index),
 }
 
-fn acts() -> impl Strategy<Value = Vec<Act>> {
+fn acts(pages: u64, longest: u64) -> impl Strategy<Value = Vec<Act>> {
     let one = || any::<prop::sample::Index>();
     let act = prop_oneof![
-        20 => (one(), step()).prop_map(|(which, step)| Act::Step(which, step)),
+        20 => (one(), step(pages, longest)).prop_map(|(which, step)| Act::Step(which, step)),
         2 => one().prop_map(Act::Fork),
         1 => one().prop_map(Act::End),
     ];
@@ -233,42 +250,47 @@ proptest! {
     /// Up to four processes that fork and end, with 40 frames for all of them: each sees what it wrote or what it inherited, and
     /// nothing that another wrote later; frames, slots and nodes all come back.
     #[test]
-    fn processes_that_fork_share_pages_and_never_see_each_others_writes(acts in acts(), clock in any::<bool>()) {
+    fn processes_that_fork_share_pages_and_never_see_each_others_writes(acts in acts(PAGES, 16), clock in any::<bool>()) {
         let policy = if clock { PolicyKind::Clock } else { PolicyKind::Fifo };
-        let mut memory = memory(40, 256, policy);
-        let mut family = vec![(space(&mut memory), vec![None; PAGES as usize])];
-        for (n, act) in acts.into_iter().enumerate() {
-            let count = family.len();
-            match act {
-                Act::Step(which, step) => {
-                    let (space, model) = &mut family[which.index(count)];
-                    apply(&mut memory, space, model, step);
-                }
-                Act::Fork(which) if count < 4 => {
-                    let (space, model) = &family[which.index(count)];
-                    let child = (memory.fork(space).unwrap(), model.clone());
-                    family.push(child);
-                }
-                Act::End(which) if count > 1 => {
-                    let (space, _) = family.swap_remove(which.index(count));
-                    memory.destroy(space);
-                }
-                Act::Fork(_) | Act::End(_) => {}
-            }
-            if n % 16 == 0 {
-                check_accounts(&memory, family.iter().map(|(space, _)| space));
-            }
-        }
-        for (space, _) in family {
-            memory.destroy(space);
-        }
-        prop_assert_eq!(memory.swap.slots.used(), 0);
-        prop_assert_eq!(memory.stats.resident, 0);
-        let zeros = u32::from(memory.zeros.is_some());
-        prop_assert_eq!(memory.stats.kernel_frames, u64::from(zeros));
-        prop_assert_eq!(memory.frames.free_frames() + memory.reverse.frames() + zeros, 40);
-        prop_assert!(memory.reverse.frames() <= 1, "one may stay with none of its nodes used");
+        live(memory(40, 256, policy), PAGES, acts);
     }
+}
+
+/// A family of processes lives, in a memory that nobody has used.
+fn live(mut memory: Memory, pages: u64, acts: Vec<Act>) {
+    let all = memory.frames.len();
+    let mut family = vec![(space(&mut memory), vec![None; pages as usize])];
+    for (n, act) in acts.into_iter().enumerate() {
+        let count = family.len();
+        match act {
+            Act::Step(which, step) => {
+                let (space, model) = &mut family[which.index(count)];
+                apply(&mut memory, space, model, step);
+            }
+            Act::Fork(which) if count < 4 => {
+                let (space, model) = &family[which.index(count)];
+                let child = (memory.fork(space).unwrap(), model.clone());
+                family.push(child);
+            }
+            Act::End(which) if count > 1 => {
+                let (space, _) = family.swap_remove(which.index(count));
+                memory.destroy(space);
+            }
+            Act::Fork(_) | Act::End(_) => {}
+        }
+        if n % 16 == 0 {
+            check_accounts(&memory, family.iter().map(|(space, _)| space));
+        }
+    }
+    for (space, _) in family {
+        memory.destroy(space);
+    }
+    assert_eq!(memory.swap.slots.used(), 0);
+    assert_eq!(memory.stats.resident, 0);
+    let zeros = u32::from(memory.zeros.is_some());
+    assert_eq!(memory.stats.kernel_frames, u64::from(zeros));
+    assert_eq!(memory.frames.free_frames() + memory.reverse.frames() + zeros, all);
+    assert!(memory.reverse.frames() <= 1, "one may stay with none of its nodes used");
 }
 
 #[test]

@@ -55,12 +55,14 @@ impl Memory {
             return Err(Invalid::NoArea);
         }
         loop {
-            if let Ok(reference) = space.table.find(gva) {
-                let entry = reference.load();
-                if entry.permits(access) {
-                    reference.store(entry.used(access.allow(Rights::WRITE)));
-                    return Ok(self.frames.at(entry.address()));
-                }
+            let (reference, within) = match space.table.find(gva) {
+                Ok(reference) => (reference, 0),
+                Err(above) => (above.entry, gva.page_start() - above.base),
+            };
+            let entry = reference.load();
+            if entry.permits(access) {
+                reference.store(entry.used(access.allow(Rights::WRITE)));
+                return Ok(self.frames.at(entry.address() + within));
             }
             self.fault(space, gva, access)?;
         }

@@ -12,7 +12,6 @@ use super::fault::Invalid;
 use super::frame::{FrameIndex, Use};
 use super::page::{Entry, Page};
 use super::space::AddressSpace;
-use crate::arch::cpu;
 use crate::fs::FileId;
 
 impl Memory {
@@ -48,7 +47,7 @@ impl Memory {
         self.stats.file_written += 1;
         mappings.for_each(&self.frames, |reference| {
             reference.store(reference.load().not_dirty());
-            cpu::invlpg(reference.gva(&self.frames));
+            reference.flush(&self.frames, 0);
         });
         if let Use::Cache { dirty, .. } = self.frames.get_mut(frame) {
             *dirty = false;

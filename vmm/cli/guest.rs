@@ -1,0 +1,27 @@
+//! How the guest's kernel pages, on the command line.
+
+use paging::policy::PolicyKind;
+
+use super::policy;
+use crate::machine::{GuestPage, GuestPaging};
+
+/// How the guest's kernel pages.
+#[derive(Debug, clap::Args)]
+pub struct GuestArgs {
+    /// Which pages the guest evicts
+    #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy::parser())]
+    pub guest_policy: PolicyKind,
+    /// What the program's anonymous memory consists of, where it fits: 4k, 2m or 1g; with 4k, a program can still ask for huge pages
+    #[arg(long, value_name = "SIZE", default_value = "4k")]
+    pub guest_page: GuestPage,
+    /// Flush the TLB at each switch between processes, even where the CPU could keep them apart by PCID
+    #[arg(long)]
+    pub no_pcid: bool,
+}
+
+impl GuestArgs {
+    /// What the kernel is told.
+    pub const fn paging(&self) -> GuestPaging {
+        GuestPaging { policy: self.guest_policy, page: self.guest_page, pcid: !self.no_pcid }
+    }
+}

@@ -1,0 +1,78 @@
+//! How the guest's kernel pages: what it is told at its start.
+
+use std::fmt::{self, Display};
+use std::str::FromStr;
+
+use abi::boot::option;
+use paging::policy::PolicyKind;
+
+/// How the guest's kernel pages.
+#[derive(Clone, Debug)]
+pub struct GuestPaging {
+    /// Which frames it evicts.
+    pub policy: PolicyKind,
+    /// What a program's anonymous memory consists of.
+    pub page: GuestPage,
+    /// The TLB keeps address spaces apart, where the CPU can.
+    pub pcid: bool,
+}
+
+impl Default for GuestPaging {
+    fn default() -> Self {
+        Self { policy: PolicyKind::Clock, page: GuestPage::Small, pcid: true }
+    }
+}
+
+impl GuestPaging {
+    /// The kernel's options.
+    #[must_use]
+    pub fn options(&self) -> Vec<String> {
+        let mut options = vec![format!("{}={}", option::POLICY, self.policy)];
+        options.push(format!("{}={}", option::LARGEST, self.page as u32));
+        if !self.pcid {
+            options.push(format!("{}=off", option::PCID));
+        }
+        options
+    }
+}
+
+/// The largest page that a program's anonymous memory has where it fits and can be had. The number is the page table's level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GuestPage {
+    /// 4 KiB, unless the program asks for huge pages (madvise, mmap).
+    Small = 0,
+    /// 2 MiB.
+    Huge2M = 1,
+    /// 1 GiB.
+    Huge1G = 2,
+}
+
+impl GuestPage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Small, Self::Huge2M, Self::Huge1G];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Small => "4k",
+            Self::Huge2M => "2m",
+            Self::Huge1G => "1g",
+        }
+    }
+}
+
+impl Display for GuestPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for GuestPage {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|page| page.name() == text);
+        found.ok_or_else(|| format!("{text:?} is none of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
