@@ -120,8 +120,8 @@ pub(super) fn smaps(system: &System, subject: &Subject<'_>, text: &mut Text) -> 
         let pages = Pages::of(&system.memory, space, area);
         let fields = [
             ("Size:", (area.end - area.start) / 1024),
-            ("KernelPageSize:", area.grain() / 1024),
-            ("MMUPageSize:", area.grain() / 1024),
+            ("KernelPageSize:", area.size.grain() / 1024),
+            ("MMUPageSize:", area.size.grain() / 1024),
             ("Rss:", pages.resident * KIB_A_PAGE),
             ("Pss:", pages.proportional / 1024),
             ("Shared_Clean:", pages.shared_clean * KIB_A_PAGE),

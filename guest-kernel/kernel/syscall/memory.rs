@@ -44,8 +44,8 @@ pub fn mmap(system: &mut System, [hint, bytes, protection, flags, number, offset
         return Err(Errno::INVAL.into());
     }
     let size = page_size(flags)?;
-    let grain = Area { size, ..Area::anonymous(LOWEST..LOWEST, Rights::NONE) }.grain();
-    let bytes = bytes.checked_next_multiple_of(grain).ok_or(Errno::NOMEM)?;
+    let grain = size.grain();
+    let bytes = bytes.checked_add(grain - 1).ok_or(Errno::NOMEM)? & !(grain - 1);
     let start = place(system, hint, (bytes, grain), flags)?;
     let backing = backing(system, (bytes, protection), flags, (number, offset))?;
     let anonymous = Area::anonymous(start..start + bytes, rights(protection));
@@ -87,18 +87,19 @@ fn page_size(flags: u64) -> Result<PageSize, Errno> {
         return Err(Errno::INVAL);
     }
     match flags >> SIZE_SHIFT & 0x3f {
-        0 | 21 => Ok(PageSize::Fixed(1)),
-        30 => Ok(PageSize::Fixed(2)),
+        0 | 21 => Ok(PageSize::Fixed2M),
+        30 => Ok(PageSize::Fixed1G),
         _ => Err(Errno::INVAL),
     }
 }
 
 /// Whether a range cuts pages that cannot be cut.
 pub fn cuts(space: &AddressSpace, range: &Range<Gva>) -> bool {
-    space.areas.within(range).any(|area| {
-        let is_cut = |at: Gva| area.start < at && at < area.end && !at.0.is_multiple_of(area.grain());
-        is_cut(range.start) || is_cut(range.end)
-    })
+    space.table.has_huge()
+        && space.areas.within(range).any(|area| {
+            let is_cut = |at: Gva| area.start < at && at < area.end && at.0 & (area.size.grain() - 1) != 0;
+            is_cut(range.start) || is_cut(range.end)
+        })
 }
 
 /// What a mapping is of.
@@ -168,9 +169,9 @@ fn place(system: &System, hint: u64, (bytes, grain): (u64, u64), flags: u64) -> 
     }
     // What may have huge pages lies as they do.
     let huge = span(system.memory.largest);
-    let grain = grain.max(if bytes >= huge { huge } else { PAGE });
+    let grain = if bytes >= huge { grain.max(huge) } else { grain };
     let gap = areas.gap(bytes + (grain - PAGE), &(LOWEST..MAPPINGS_TOP)).ok_or(Errno::NOMEM)?;
-    Ok(Gva(gap.0.next_multiple_of(grain)))
+    Ok(Gva((gap.0 + (grain - 1)) & !(grain - 1)))
 }
 
 pub fn munmap(system: &mut System, [start, bytes, ..]: Arguments) -> Outcome {
@@ -231,7 +232,7 @@ pub fn mremap(system: &mut System, [start, old, new, flags, target, _]: Argument
         return Err(Errno::FAULT.into());
     }
     let keeps = flags & DONT_UNMAP != 0;
-    if area.grain() != PAGE || keeps && area.is_shared() {
+    if area.size.fixed().is_some() || keeps && area.is_shared() {
         return Err(Errno::INVAL.into());
     }
     if flags & FIXED != 0 {

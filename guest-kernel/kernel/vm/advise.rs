@@ -80,13 +80,17 @@ impl Memory {
     }
 
     /// MADV_COLLAPSE: makes huge pages of a range. Returns whether all of it is in huge pages then.
-    pub fn collapse(&mut self, space: &AddressSpace, range: &Range<Gva>) -> bool {
+    pub fn collapse(&mut self, space: &mut AddressSpace, range: &Range<Gva>) -> bool {
         let mut all = true;
-        for area in space.areas.within(range) {
+        let mut at = range.start;
+        while let Some(area) = space.areas.next(at).copied()
+            && area.start < range.end
+        {
+            at = area.end;
             let first = area.start.max(range.start).0.next_multiple_of(span(1));
             let end = area.end.min(range.end);
             for start in (first..end.0.saturating_sub(span(1) - 1)).step_by(span(1) as usize) {
-                all &= self.promote(space, area, Gva(start));
+                all &= self.promote(space, &area, Gva(start));
             }
         }
         all

@@ -75,8 +75,31 @@ pub enum PageSize {
     Small,
     /// Huge ones where they can be had (MADV_HUGEPAGE).
     Huge,
-    /// That of a level of the page table (MAP_HUGETLB): 1 for 2 MiB, 2 for 1 GiB. The area starts and ends at a multiple of it.
-    Fixed(u32),
+    /// 2 MiB alone (MAP_HUGETLB). The area starts and ends at a multiple of it.
+    Fixed2M,
+    /// The same with 1 GiB.
+    Fixed1G,
+}
+
+impl PageSize {
+    /// The level of the page table whose size it is, if it is fixed.
+    #[must_use]
+    pub const fn fixed(self) -> Option<u32> {
+        match self {
+            Self::Fixed2M => Some(1),
+            Self::Fixed1G => Some(2),
+            Self::Any | Self::Small | Self::Huge => None,
+        }
+    }
+
+    /// The multiple at which an area may start, end and be cut, in bytes.
+    #[must_use]
+    pub const fn grain(self) -> u64 {
+        match self.fixed() {
+            Some(level) => span(level),
+            None => span(0),
+        }
+    }
 }
 
 /// A range with one set of rights and one backing.
@@ -105,15 +128,6 @@ impl Area {
         let Range { start, end } = range;
         let (kind, backing) = (Kind::Mapping, Backing::Anonymous);
         Self { start, end, rights, kind, backing, size: PageSize::Any, locked: false }
-    }
-
-    /// The multiple at which it may start, end and be cut, in bytes.
-    #[must_use]
-    pub const fn grain(&self) -> u64 {
-        match self.size {
-            PageSize::Fixed(level) => span(level),
-            _ => span(0),
-        }
     }
 
     /// How a page of it is made.

@@ -70,16 +70,15 @@ impl Memory {
         if !area.rights.any() || !area.rights.allow(access) {
             return Err(Invalid::NoRight);
         }
-        let area = *area;
         let page = gva.page_start();
         let reference = match table.find(page) {
             Ok(reference) => reference,
-            Err(_) => match self.huge_fault(table, &area, page)? {
+            Err(_) => match self.huge_fault(table, area, page)? {
                 Some(source) => return Ok(source),
                 None => self.entry(table, page)?,
             },
         };
-        let source = self.serve_small(&area, page, reference, access)?;
+        let source = self.serve_small(area, page, reference, access)?;
         if area.locked {
             reference.store(reference.load().locked());
         }

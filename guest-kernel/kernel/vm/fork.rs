@@ -5,7 +5,7 @@
 
 use abi::addr::Gva;
 
-use super::area::{Area, PageSize};
+use super::area::Area;
 use super::frame::Use;
 use super::huge;
 use super::page::{Entry, Page};
@@ -40,14 +40,11 @@ impl Memory {
         child: &mut PageTable,
         area: &Area,
     ) -> Result<(), OutOfMemory> {
-        let parent = match area.size {
-            PageSize::Fixed(_) => return self.copy_huge(&parent.table, child, area),
-            _ => {
-                self.split_all(parent, &(area.start..area.end));
-                &parent.table
-            }
-        };
-        parent.try_for_each(area.start..area.end, |page, old| {
+        if area.size.fixed().is_some() {
+            return self.copy_huge(&parent.table, child, area);
+        }
+        self.split_all(parent, &(area.start..area.end));
+        parent.table.try_for_each(area.start..area.end, |page, old| {
             if self.is_copied(old.load()) {
                 let new = self.entry(child, page)?;
                 self.room_to_map()?;

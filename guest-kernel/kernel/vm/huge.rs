@@ -54,7 +54,8 @@ impl Memory {
             return Ok(Some(Source::Resident));
         }
         let (most, fixed) = match area.size {
-            PageSize::Fixed(level) => (level, true),
+            PageSize::Fixed2M => (1, true),
+            PageSize::Fixed1G => (2, true),
             PageSize::Small => return Ok(None),
             PageSize::Huge => (self.largest.max(1), false),
             PageSize::Any => (self.largest, false),
@@ -154,12 +155,17 @@ impl Memory {
 
     /// Ends the huge pages of a range; those that lie in it in part are split.
     pub(super) fn discard_huge(&mut self, space: &AddressSpace, range: &Range<Gva>) {
-        self.split_ends(space, range);
-        space.table.for_each_huge(range.clone(), |above| self.release_huge(&space.table, above));
+        if space.table.has_huge() {
+            self.split_ends(space, range);
+            space.table.for_each_huge(range.clone(), |above| self.release_huge(&space.table, above));
+        }
     }
 
     /// Splits the huge pages that lie in a range in part.
     pub(super) fn split_ends(&mut self, space: &AddressSpace, range: &Range<Gva>) {
+        if !space.table.has_huge() {
+            return;
+        }
         for end in [range.start, range.end] {
             while let Err(above) = space.table.find(end)
                 && above.is_huge()
@@ -263,7 +269,7 @@ impl Memory {
     /// # Errors
     /// There are not as many runs of free frames.
     pub fn fill_huge(&mut self, space: &mut AddressSpace, area: &Area) -> Result<(), OutOfMemory> {
-        let PageSize::Fixed(level) = area.size else { return Ok(()) };
+        let Some(level) = area.size.fixed() else { return Ok(()) };
         let mut at = area.start;
         while at < area.end {
             self.add_huge(&mut space.table, area, at, level, true)?;

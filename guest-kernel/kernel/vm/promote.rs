@@ -29,7 +29,7 @@ impl Memory {
         space.promotes |= size == PageSize::Huge;
         space.areas.change(range, |area| {
             let grows = matches!(area.kind, Kind::Stack | Kind::GrowsDown);
-            if area.backing == Backing::Anonymous && area.grain() == span(0) && !grows {
+            if area.backing == Backing::Anonymous && area.size.fixed().is_none() && !grows {
                 area.size = size;
             }
         });
@@ -56,12 +56,12 @@ impl Memory {
         match area.size {
             PageSize::Huge => true,
             PageSize::Any => self.largest > 0 && area.backing == Backing::Anonymous,
-            PageSize::Small | PageSize::Fixed(_) => false,
+            PageSize::Small | PageSize::Fixed2M | PageSize::Fixed1G => false,
         }
     }
 
     /// Promotes the 2 MiB from `start` on, all of which `area` holds. Returns whether they are a huge page now.
-    pub fn promote(&mut self, space: &AddressSpace, area: &Area, start: Gva) -> bool {
+    pub fn promote(&mut self, space: &mut AddressSpace, area: &Area, start: Gva) -> bool {
         let Ok(entries) = space.table.find(start) else { return self.is_huge(space, start) };
         if !self.can_be_promoted(entries) {
             return false;

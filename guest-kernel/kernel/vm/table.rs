@@ -172,6 +172,8 @@ pub struct PageTable {
     top: u32,
     /// What the TLB calls the address space.
     tag: Tag,
+    /// It had a huge page once.
+    has_huge: bool,
 }
 
 impl PageTable {
@@ -187,14 +189,14 @@ impl PageTable {
             entry(root, slot).store(entry(kernel, slot).load());
         }
         entry(root, ENTRIES - 1).store(entry(kernel, ENTRIES - 1).load());
-        Self { root, top: TOP, tag }
+        Self { root, top: TOP, tag, has_huge: false }
     }
 
     /// A table that no CPU uses and that grows with what it is to translate: one level to begin with. `root` is all zeros.
     #[must_use]
     pub fn small(frames: &mut FrameTable, root: FrameIndex) -> Self {
         *frames.get_mut(root) = Use::Table { base: Gva(0), tables: 0, tag: Tag::NONE };
-        Self { root: frames.gpa(root), top: 0, tag: Tag::NONE }
+        Self { root: frames.gpa(root), top: 0, tag: Tag::NONE, has_huge: false }
     }
 
     /// Whether it has as many levels as an address needs.
@@ -215,7 +217,7 @@ impl PageTable {
     /// The kernel's own table, whose user half stays empty.
     #[must_use]
     pub const fn of_kernel(root: Gpa) -> Self {
-        Self { root, top: TOP, tag: Tag::NONE }
+        Self { root, top: TOP, tag: Tag::NONE, has_huge: false }
     }
 
     /// Where its root is.
@@ -263,22 +265,30 @@ impl PageTable {
 
     /// Maps a huge page where a walk missed a table.
     pub fn add_huge(&mut self, frames: &mut FrameTable, missing: Above, entry: Entry) {
+        self.has_huge = true;
         missing.entry.count(frames, 1);
         missing.entry.store(entry);
     }
 
     /// Puts a huge page in the place of the last level's table for an address. Returns its entry, and the table, which is nobody's then.
-    pub fn join(&self, frames: &FrameTable, gva: Gva, huge: Entry) -> (EntryRef, FrameIndex) {
+    pub fn join(&mut self, frames: &FrameTable, gva: Gva, huge: Entry) -> (EntryRef, FrameIndex) {
+        self.has_huge = true;
         let entry = self.parent(gva, 1);
         let table = frames.at(entry.load().address());
         entry.store(huge);
         (entry, table)
     }
 
+    /// Whether there may be a huge page.
+    #[must_use]
+    pub const fn has_huge(&self) -> bool {
+        self.has_huge
+    }
+
     /// Calls `visit` for each huge page that holds a part of a range.
     pub fn for_each_huge(&self, range: Range<Gva>, mut visit: impl FnMut(Above)) {
         let mut at = range.start.0;
-        let last = range.end.0.min(span(self.top + 1));
+        let last = if self.has_huge { range.end.0.min(span(self.top + 1)) } else { 0 };
         while at < last {
             at = match self.find(Gva(at)) {
                 Ok(_) => (at | (span(1) - 1)) + 1,

@@ -49,7 +49,7 @@ fn small_pages_become_a_huge_one_when_all_are_there() {
     for page in 0..511 {
         memory.put_user(&mut space, BASE + page * PAGE, &page).unwrap();
     }
-    assert!(!memory.collapse(&space, &all));
+    assert!(!memory.collapse(&mut space, &all));
     memory.put_user(&mut space, BASE + 511 * PAGE, &511u64).unwrap();
     memory.set_page_size(&mut space, &all, PageSize::Huge).unwrap();
     for _ in 0..4 {
@@ -71,7 +71,7 @@ fn small_pages_become_a_huge_one_when_all_are_there() {
 fn huge_pages_that_may_not_be_small_are_copied_by_a_fork_and_never_evicted() {
     let mut memory = memory(2300, 8192, PolicyKind::Clock);
     let mut parent = space(&mut memory);
-    let fixed = Area { size: PageSize::Fixed(1), ..area(0, 512, READ_WRITE) };
+    let fixed = Area { size: PageSize::Fixed2M, ..area(0, 512, READ_WRITE) };
     memory.map(&mut parent, fixed).unwrap();
     memory.fill_huge(&mut parent, &fixed).unwrap();
     memory.put_user(&mut parent, BASE + 7 * PAGE, &7u64).unwrap();
