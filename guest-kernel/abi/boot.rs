@@ -139,6 +139,10 @@ pub mod option {
     pub const LARGEST: &str = "largest";
     /// `off`: address spaces have no tags in the TLB, even where the CPU could keep them apart.
     pub const PCID: &str = "pcid";
+    /// How much of each process's anonymous memory may be in RAM, in bytes.
+    pub const RESIDENT: &str = "resident";
+    /// `on`: the VMM takes [`crate::trace`].
+    pub const TRACE: &str = "trace";
     /// How many files the file disk has: their names take memory.
     pub const FILES: &str = "files";
     /// The most verbose level to log: `error`, `warn`, `info`, `debug`, `trace`.

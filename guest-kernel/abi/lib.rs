@@ -12,6 +12,7 @@ pub mod files;
 pub mod layout;
 pub mod port;
 pub mod stats;
+pub mod trace;
 
 /// Version of this contract. The kernel refuses boot information of another version.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;

@@ -6,6 +6,8 @@ pub const SERIAL: u16 = 0x3f8;
 pub const SERIAL_IRQ: u32 = 4;
 /// A 32-bit write here ends the guest; the value is [`Exit::encode`]'s.
 pub const EXIT: u16 = 0x0f4;
+/// A 32-bit write here hands over [`crate::trace::Buffer`].
+pub const TRACE: u16 = 0x0f8;
 
 /// How the guest ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -58,6 +58,25 @@ impl Heap {
         state.end - state.next + state.pages * PAGE_SIZE < RESERVE
     }
 
+    /// Whether blocks of so many bytes together can be cut from its region.
+    #[must_use]
+    pub fn has_region(&self, bytes: usize) -> bool {
+        // SAFETY: exclusive, see Sync.
+        let state = unsafe { &*self.0.get() };
+        state.end - state.next >= bytes
+    }
+
+    /// Gives it another region, for ever, of whole pages that are all zeros. What was left of the last one is pages from now on.
+    pub fn extend(&self, region: &'static mut [u8]) {
+        // SAFETY: exclusive, see Sync.
+        let state = unsafe { &mut *self.0.get() };
+        for page in (state.next.next_multiple_of(PAGE_SIZE)..state.end).step_by(PAGE_SIZE) {
+            state.put(page as *mut u8, PAGE_CLASS);
+        }
+        let start = region.as_mut_ptr() as usize;
+        (state.next, state.end) = (start, start + region.len());
+    }
+
     /// Gives it a page, for ever.
     pub fn donate(&self, page: &'static mut [u8; PAGE_SIZE]) {
         // SAFETY: exclusive, see Sync; the page is nobody else's.

@@ -341,6 +341,7 @@ impl Kernel {
         self.system.memory.stats.ticks += 1;
         self.system.memory.publish();
         self.start_timer(SLICE);
+        self.system.memory.tick();
         if self.system.tasks.space.promotes {
             self.system.memory.promote_next(&mut self.system.tasks.space);
         }
@@ -383,6 +384,7 @@ impl Kernel {
         if after != before {
             // SAFETY: every address space's table has the kernel's half.
             unsafe { self.system.tasks.space.table.load() };
+            self.system.memory.scopes.current = self.system.tasks.space.scope;
         }
         let thread = &self.system.tasks.thread;
         thread.vector.restore();

@@ -8,7 +8,7 @@ use abi::boot::{self, BootInfo, Bytes, DeviceKind, MAX_RAM_RANGES, RamRange, opt
 use abi::port::Exit;
 use abi::stats::GuestStats;
 use log::LevelFilter;
-use paging::policy::{AnyPolicy, PolicyKind};
+use paging::policy::PolicyKind;
 
 use crate::arch::features::Features;
 use crate::arch::kernel_map::{self, Fresh};
@@ -26,7 +26,7 @@ use crate::heap::Heap;
 use crate::kernel::{Kernel, power_off, system_call_from_user, trap_from_user};
 use crate::process::exec::{self, Arguments, Loaded};
 use crate::process::tasks::{ProcessSlot, Tasks};
-use crate::process::{self, Process, Thread, command_of};
+use crate::process::{self, Limits, Process, Thread, UNLIMITED, command_of};
 use crate::random::Random;
 use crate::syscall::{Errno, Machine, System};
 use crate::time::Clock;
@@ -35,13 +35,17 @@ use crate::vm::cache::PageCache;
 use crate::vm::frame::FrameTable;
 use crate::vm::mappings::ReverseMap;
 use crate::vm::memory_file::MemoryFiles;
+use crate::vm::scope::{Scope, Scopes};
 use crate::vm::swap::Swap;
+use crate::vm::trace::Trace;
 
 /// The kernel's memory: so much at least, and so much a frame and a swap slot.
 const HEAP_BYTES: u64 = 384 << 10;
-const HEAP_BYTES_A_FRAME: u64 = 72;
+const HEAP_BYTES_A_FRAME: u64 = 80;
 /// A file's path, twice, and its places in two tables while these are made.
 const HEAP_BYTES_A_FILE: u64 = 1 << 10;
+/// Room for so many processes with a limit of what may be in RAM, where all have one; more are made room for as they come.
+const SCOPES: u64 = 4;
 
 /// Starts the machine and the program. `info` is where the VMM put the boot information; the boot tables map it.
 ///
@@ -75,7 +79,12 @@ pub unsafe fn start(info: Gpa, heap: &'static Heap) -> ! {
         device(info, DeviceKind::SWAP_DISK).map_or(0, |base| Mmio::peek_capacity(base) / SECTORS_A_PAGE);
     let files: u64 = option_value(info, option::FILES).and_then(|files| files.parse().ok()).unwrap_or(0);
     let tables = frames * HEAP_BYTES_A_FRAME + slots * 5 + files * HEAP_BYTES_A_FILE;
-    let heap_bytes = (HEAP_BYTES + tables).next_multiple_of(PAGE_SIZE as u64);
+    let scopes = if resident(info) == UNLIMITED {
+        0
+    } else {
+        SCOPES * Scopes::bytes(pages(resident(info), frames)) as u64
+    };
+    let heap_bytes = (HEAP_BYTES + tables + scopes).next_multiple_of(PAGE_SIZE as u64);
     let heap_end = fresh.0 + heap_bytes;
     assert!(heap_end.0 < info.ram[0].bytes, "guest RAM is too small for the kernel: give more --ram");
     // SAFETY: RAM after the image and the tables, fresh from the host, that nobody else knows of.
@@ -144,9 +153,13 @@ fn memory(info: &'static BootInfo, start: Gpa, gib_pages: bool) -> Memory {
     if largest > levels {
         log::warn!("this CPU has no pages of 1 GiB: those of 2 MiB have to do");
     }
+    let traced = option_value(info, option::TRACE) == Some("on");
+    // SAFETY: asking for it, the VMM set the room aside; this is the only call.
+    let trace = traced.then(|| unsafe { Trace::new() });
     let files = disk(info, DeviceKind::FILE_DISK).and_then(|disk| FileDisk::load(disk).ok());
     Memory {
-        policy: AnyPolicy::new(kind, frames.len()),
+        scopes: Scopes::new(kind, frames.len()),
+        arrived: None,
         reverse: ReverseMap::default(),
         zeros: None,
         cache: PageCache::new(frames.len()),
@@ -155,6 +168,8 @@ fn memory(info: &'static BootInfo, start: Gpa, gib_pages: bool) -> Memory {
         files: files.unwrap_or_else(FileDisk::empty),
         memory_files: MemoryFiles::default(),
         stats,
+        trace,
+        spaces: 0,
         system_calls: 0,
         pinned: Vec::new(),
         segments: Vec::new(),
@@ -163,6 +178,16 @@ fn memory(info: &'static BootInfo, start: Gpa, gib_pages: bool) -> Memory {
         files_written: false,
         exhausted: false,
     }
+}
+
+/// How many bytes of its anonymous memory each process may have in RAM.
+fn resident(info: &BootInfo) -> u64 {
+    option_value(info, option::RESIDENT).and_then(|bytes| bytes.parse().ok()).unwrap_or(UNLIMITED)
+}
+
+/// A limit in pages; no more than there are frames.
+fn pages(bytes: u64, frames: u64) -> u32 {
+    (bytes / PAGE_SIZE as u64).clamp(1, frames) as u32
 }
 
 /// Strings that each end with a NUL.
@@ -191,9 +216,17 @@ fn program(
     // SAFETY: the program's table has the kernel half of the current one.
     unsafe { loaded.space.table.load() };
 
-    let Loaded { space, entry, stack } = loaded;
+    let Loaded { mut space, entry, stack } = loaded;
+    if resident(info) != UNLIMITED {
+        let limit = pages(resident(info), memory.frames.len().into());
+        space.scope = memory.scopes.add(limit).unwrap_or(Scope::GLOBAL);
+        memory.scopes.current = space.scope;
+    }
     let directory = crate::fs::path::resolve(b"/", section(info.directory));
-    let process = |slot| Process::first(slot, file, path, directory, command_of(&argv));
+    let process = |slot| {
+        let limits = Limits { resident: resident(info), ..Limits::NONE };
+        Process { limits, ..Process::first(slot, file, path, directory, command_of(&argv)) }
+    };
     let thread = Thread::new(process::FIRST, ProcessSlot(0), entry, stack);
     let system = System {
         memory,

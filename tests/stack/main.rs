@@ -13,6 +13,7 @@ mod demo;
 mod foreign_kernel;
 mod huge_pages;
 mod kernel_elf;
+mod limits;
 mod paging;
 mod programs;
 mod real_programs;

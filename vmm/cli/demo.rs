@@ -76,6 +76,7 @@ fn run_in_guest(hypervisor: Hypervisor, argv: Vec<String>) -> Result<(String, Re
         start: super::run::start(PROGRAM, argv.clone(), &[]),
         files: vec![DiskFile::bundled(PROGRAM, guest::SORT)?],
         swap: Some(SWAP),
+        trace: None,
         paging: GuestPaging::default(),
         streams,
     };

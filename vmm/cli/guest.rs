@@ -4,6 +4,7 @@ use paging::policy::PolicyKind;
 
 use super::policy;
 use crate::machine::{GuestPage, GuestPaging};
+use crate::memory::Size;
 
 /// How the guest's kernel pages.
 #[derive(Debug, clap::Args)]
@@ -14,6 +15,9 @@ pub struct GuestArgs {
     /// What the program's anonymous memory consists of, where it fits: 4k, 2m or 1g; with 4k, a program can still ask for huge pages
     #[arg(long, value_name = "SIZE", default_value = "4k")]
     pub guest_page: GuestPage,
+    /// How much of each process's anonymous memory may be in guest RAM: with more, it pages among its own [default: all of it]
+    #[arg(long, value_name = "SIZE")]
+    pub resident_limit: Option<Size>,
     /// Flush the TLB at each switch between processes, even where the CPU could keep them apart by PCID
     #[arg(long)]
     pub no_pcid: bool,
@@ -22,6 +26,11 @@ pub struct GuestArgs {
 impl GuestArgs {
     /// What the kernel is told.
     pub const fn paging(&self) -> GuestPaging {
-        GuestPaging { policy: self.guest_policy, page: self.guest_page, pcid: !self.no_pcid }
+        GuestPaging {
+            policy: self.guest_policy,
+            page: self.guest_page,
+            resident_limit: self.resident_limit,
+            pcid: !self.no_pcid,
+        }
     }
 }

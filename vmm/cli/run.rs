@@ -58,6 +58,9 @@ pub struct Args {
     /// Write both levels' counters as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Record every fault of the guest in a file, for bifold replay
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    pub trace: Option<PathBuf>,
     /// Run this 64-bit ELF kernel instead of ours; its serial port is standard output
     #[arg(long, value_name = "ELF")]
     pub kernel: Option<PathBuf>,
@@ -129,8 +132,10 @@ fn program_of(args: &Args) -> Result<Program, Box<dyn Error>> {
     let files =
         files_of(args, program, loader.as_deref())?.iter().map(DiskFile::open).collect::<Result<_, _>>()?;
     (start.terminals, start.window) = terminals();
+    let trace = args.trace.as_deref().map(|path| create("--trace", path)).transpose()?;
+    let trace = trace.map(|(path, file)| (path.to_owned(), file));
     let swap = args.swap.or(Size::from_bytes(args.ram.bytes() * 4).ok());
-    Ok(Program { start, files, swap, paging: args.guest.paging(), streams })
+    Ok(Program { start, files, swap, trace, paging: args.guest.paging(), streams })
 }
 
 /// Everything that the guest sees. What the user named comes before what comes along with it; two files that the user wants under

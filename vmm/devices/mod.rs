@@ -13,6 +13,7 @@ mod guest_slices;
 mod outcome;
 mod serial;
 mod swap_disk;
+mod trace_port;
 mod virtio;
 
 pub use bus::{Bus, BusDevice, BusError, SharedDevice};
@@ -23,4 +24,5 @@ pub use guest_log::GuestLog;
 pub use outcome::{Ending, Outcome};
 pub use serial::SerialPort;
 pub use swap_disk::SwapDisk;
+pub use trace_port::TracePort;
 pub use virtio::{Block, Console, InputReader, Mmio, VirtioDevice};

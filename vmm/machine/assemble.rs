@@ -13,7 +13,7 @@ use super::board::{Board, BoardError, Buses};
 use super::boot::{self, BootError, Clocks, Start};
 use super::config::{Config, Guest, Program};
 use super::vm::{During, Vm, VmError};
-use crate::devices::{FileDisk, FileError, GuestLog, InputReader, SwapDisk};
+use crate::devices::{FileDisk, FileError, GuestLog, InputReader, SwapDisk, TracePort};
 use crate::guest;
 use crate::memory::{GuestRam, RamError};
 use crate::pager::{self, Pager, PagerConfig, PagerError};
@@ -43,6 +43,9 @@ pub enum MachineError {
     /// The host cannot page, or not any more.
     #[error(transparent)]
     Pager(#[from] PagerError),
+    /// No trace.
+    #[error("the trace cannot be written: {0}; make room, or name another file with --trace")]
+    Trace(io::Error),
     /// No signal handlers.
     #[error("cannot watch for signals: {0}; raise the limit of open files (ulimit -n)")]
     Signals(io::Error),
@@ -117,13 +120,18 @@ impl Parts<'_> {
         program: Program,
         store: Option<Arc<Store>>,
     ) -> Result<(Arc<Buses>, Option<InputReader>), MachineError> {
-        let Program { mut start, files, swap, paging, streams } = program;
+        let Program { mut start, files, swap, trace, paging, streams } = program;
         let mut board = Board::new(self.vm, self.ram, GuestLog::default())?;
         if let (Some(swap), Some(store)) = (swap, store) {
             board.add_disk(DeviceKind::SWAP_DISK, SwapDisk::new(swap, store))?;
         }
         start.options.push(format!("{}={}", option::FILES, files.len()));
         board.add_disk(DeviceKind::FILE_DISK, FileDisk::new(files)?)?;
+        if let Some(trace) = trace {
+            start.options.push(format!("{}=on", option::TRACE));
+            let port = TracePort::new(self.ram.memory().clone(), trace, self.clocks.tsc_khz);
+            board.add_trace_port(port.map_err(MachineError::Trace)?)?;
+        }
         let input = board.add_streams(streams)?;
         let (buses, devices) = board.finish();
         start.options.extend(paging.options());

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use abi::boot::{Device, DeviceKind};
 use abi::layout::{FIRST_IRQ, MMIO};
-use abi::port::{EXIT, SERIAL, SERIAL_IRQ};
+use abi::port::{EXIT, SERIAL, SERIAL_IRQ, TRACE};
 use thiserror::Error;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::vm::{Vm, VmError};
 use crate::devices::{
-    Block, Bus, BusError, Console, Disk, ExitPort, InputReader, Mmio, Outcome, SerialPort, VirtioDevice,
+    Block, Bus, BusError, Console, Disk, ExitPort, InputReader, Mmio, Outcome, SerialPort, TracePort,
+    VirtioDevice,
 };
 use crate::memory::GuestRam;
 
@@ -88,6 +89,15 @@ impl<'a> Board<'a> {
     /// As for [`Board::new`].
     pub fn add_disk(&mut self, kind: DeviceKind, disk: impl Disk + 'static) -> Result<(), BoardError> {
         self.add(kind, Block::new(disk))?;
+        Ok(())
+    }
+
+    /// Adds the port that takes the kernel's record of its faults.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub fn add_trace_port(&mut self, port: TracePort) -> Result<(), BoardError> {
+        self.buses.ports.insert(u64::from(TRACE), TracePort::PORTS, Arc::new(Mutex::new(port)))?;
         Ok(())
     }
 

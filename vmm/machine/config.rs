@@ -1,5 +1,7 @@
 //! What to run, and in what.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use paging::policy::PolicyKind;
@@ -50,6 +52,8 @@ pub struct Program {
     pub files: Vec<DiskFile>,
     /// Size of the swap disk; `None`: there is none.
     pub swap: Option<Size>,
+    /// Where a record of the guest's faults goes, and its path.
+    pub trace: Option<(PathBuf, File)>,
     /// How its kernel pages.
     pub paging: GuestPaging,
     /// Its standard streams.

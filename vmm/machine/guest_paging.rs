@@ -6,6 +6,8 @@ use std::str::FromStr;
 use abi::boot::option;
 use paging::policy::PolicyKind;
 
+use crate::memory::Size;
+
 /// How the guest's kernel pages.
 #[derive(Clone, Debug)]
 pub struct GuestPaging {
@@ -13,13 +15,15 @@ pub struct GuestPaging {
     pub policy: PolicyKind,
     /// What a program's anonymous memory consists of.
     pub page: GuestPage,
+    /// How much of each process's anonymous memory may be in guest RAM; `None`: all of it.
+    pub resident_limit: Option<Size>,
     /// The TLB keeps address spaces apart, where the CPU can.
     pub pcid: bool,
 }
 
 impl Default for GuestPaging {
     fn default() -> Self {
-        Self { policy: PolicyKind::Clock, page: GuestPage::Small, pcid: true }
+        Self { policy: PolicyKind::Clock, page: GuestPage::Small, resident_limit: None, pcid: true }
     }
 }
 
@@ -29,6 +33,7 @@ impl GuestPaging {
     pub fn options(&self) -> Vec<String> {
         let mut options = vec![format!("{}={}", option::POLICY, self.policy)];
         options.push(format!("{}={}", option::LARGEST, self.page as u32));
+        options.extend(self.resident_limit.map(|limit| format!("{}={}", option::RESIDENT, limit.bytes())));
         if !self.pcid {
             options.push(format!("{}=off", option::PCID));
         }

@@ -77,18 +77,35 @@ pub fn load(
 ) -> Result<Loaded, Errno> {
     let (header, program) = read_headers(memory, file)?;
     let mut space = AddressSpace::new(memory, kernel)?;
+    match load_into(memory, tree, &mut space, (file, &header, &program), arguments) {
+        Ok((entry, stack)) => Ok(Loaded { space, entry, stack }),
+        Err(errno) => {
+            memory.destroy(space);
+            Err(errno)
+        }
+    }
+}
+
+/// Returns the first instruction and the first stack pointer.
+fn load_into(
+    memory: &mut Memory,
+    tree: &Tree,
+    space: &mut AddressSpace,
+    (file, header, program): (FileId, &Header, &Program),
+    arguments: &Arguments<'_>,
+) -> Result<(Gva, Gva), Errno> {
     let bias = if header.relocatable { PIE_BASE.0 } else { 0 };
-    let end = map_segments(memory, &mut space, file, &program, bias)?;
+    let end = map_segments(memory, space, file, program, bias)?;
     space.heap = end..end;
 
     let entry = Gva(header.entry.wrapping_add(bias));
     let headers = program.headers_address.wrapping_add(bias);
-    let (start, base) = match interpreter(memory, tree, file, &program)? {
+    let (start, base) = match interpreter(memory, tree, file, program)? {
         None => (entry, 0),
         Some(interpreter) => {
             let (header, program) = read_headers(memory, interpreter)?;
             let base = if header.relocatable { INTERPRETER_BASE.0 } else { 0 };
-            map_segments(memory, &mut space, interpreter, &program, base)?;
+            map_segments(memory, space, interpreter, &program, base)?;
             (Gva(header.entry.wrapping_add(base)), base)
         }
     };
@@ -110,8 +127,8 @@ pub fn load(
     let Arguments { path, argv, envp, random, .. } = arguments;
     let envp = with_vector_environment(envp);
     let stack = auxv::build(STACK_TOP, argv, &envp, path, random, &auxiliary);
-    memory.write_user(&mut space, stack.start, &stack.image).map_err(|_| Errno::TOOBIG)?;
-    Ok(Loaded { space, entry: start, stack: stack.start })
+    memory.write_user(space, stack.start, &stack.image).map_err(|_| Errno::TOOBIG)?;
+    Ok((start, stack.start))
 }
 
 /// The file of the interpreter that a program wants.

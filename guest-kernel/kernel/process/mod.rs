@@ -7,11 +7,13 @@
 pub mod auxv;
 pub mod elf;
 pub mod exec;
+mod limits;
 mod queue;
 pub mod signal;
 pub mod tasks;
 mod thread;
 
+pub use limits::{Limits, UNLIMITED};
 pub use thread::{Event, Interrupted, Pause, State, Thread};
 
 use alloc::boxed::Box;
@@ -116,6 +118,8 @@ pub struct Process {
     pub alarm: Option<Alarm>,
     /// Permission bits that new files do not get.
     pub umask: u32,
+    /// What it may have at most.
+    pub limits: Limits,
     /// What it used.
     pub usage: Usage,
     /// What its children used that ended and were asked for.
@@ -152,6 +156,7 @@ impl Process {
             pending: Pending::default(),
             alarm: None,
             umask: 0o022,
+            limits: Limits::NONE,
             usage: Usage::default(),
             children_usage: Usage::default(),
         }
@@ -180,6 +185,7 @@ impl Process {
             pending: Pending::default(),
             alarm: None,
             umask: self.umask,
+            limits: self.limits,
             usage: Usage::default(),
             children_usage: Usage::default(),
         }

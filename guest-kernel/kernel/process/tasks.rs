@@ -419,6 +419,7 @@ impl Tasks {
         let Self { process, space, others, .. } = self;
         // SAFETY: every address space's table has the kernel's half.
         unsafe { new.table.load() };
+        memory.scopes.current = new.scope;
         let has_pages = new.users > 0;
         let mut old = core::mem::replace(&mut **space, new);
         let Some(slot) = process.space else { return };

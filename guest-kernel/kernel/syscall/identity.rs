@@ -4,10 +4,8 @@ use abi::addr::PAGE_SIZE;
 
 use super::{Arguments, Errno, Outcome, System};
 use crate::arch::cpu::{self, msr};
-use crate::fs::open::LIMIT;
 use crate::process::Usage;
 use crate::time::SECOND;
-use crate::vm::area::STACK_LIMIT;
 use crate::vm::table::USER_END;
 
 /// Every user and group number.
@@ -98,39 +96,6 @@ pub fn sched_getaffinity(system: &mut System, [_, size, to, ..]: Arguments) -> O
     }
     system.put(to, &1u64)?;
     Ok(8)
-}
-
-/// Soft and hard limit of a resource.
-fn limit(resource: u64) -> Result<[u64; 2], Errno> {
-    const UNLIMITED: u64 = u64::MAX;
-    match resource {
-        3 => Ok([STACK_LIMIT, UNLIMITED]),
-        4 => Ok([0, UNLIMITED]),
-        7 => Ok([LIMIT as u64; 2]),
-        0..16 => Ok([UNLIMITED; 2]),
-        _ => Err(Errno::INVAL),
-    }
-}
-
-pub fn getrlimit(system: &mut System, [resource, to, ..]: Arguments) -> Outcome {
-    let limit = limit(resource)?;
-    system.put(to, &limit)?;
-    Ok(0)
-}
-
-/// Limits are told, not changed: setting one that is not larger than what holds is taken as done.
-pub fn prlimit64(system: &mut System, [process, resource, new, old, ..]: Arguments) -> Outcome {
-    if process != 0 && process != u64::from(system.tasks.process.id) {
-        return Err(Errno::SRCH.into());
-    }
-    let limit = limit(resource)?;
-    if new != 0 {
-        let _: [u64; 2] = system.get(new)?;
-    }
-    if old != 0 {
-        system.put(old, &limit)?;
-    }
-    Ok(0)
 }
 
 /// struct rusage.

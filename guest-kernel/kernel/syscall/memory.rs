@@ -46,6 +46,9 @@ pub fn mmap(system: &mut System, [hint, bytes, protection, flags, number, offset
     let size = page_size(flags)?;
     let grain = size.grain();
     let bytes = bytes.checked_add(grain - 1).ok_or(Errno::NOMEM)? & !(grain - 1);
+    if !system.tasks.space.may_map(bytes) {
+        return Err(Errno::NOMEM.into());
+    }
     let start = place(system, hint, (bytes, grain), flags)?;
     let backing = backing(system, (bytes, protection), flags, (number, offset))?;
     let anonymous = Area::anonymous(start..start + bytes, rights(protection));
@@ -248,6 +251,9 @@ pub fn mremap(system: &mut System, [start, old, new, flags, target, _]: Argument
         return relocate(system, (&area, old), (target, bytes), keeps);
     }
     let have = old.end - old.start;
+    if bytes > have && !space.may_map(bytes - have) {
+        return Err(Errno::NOMEM.into());
+    }
     if bytes <= have {
         if bytes < have {
             system.memory.unmap_range(space, &(old.start + bytes..old.end)).map_err(Errno::from)?;

@@ -9,6 +9,7 @@ mod errno;
 mod file;
 mod futex;
 mod identity;
+mod limit;
 mod lock;
 mod memory;
 mod mlock;
@@ -22,7 +23,7 @@ mod time;
 
 pub use errno::Errno;
 
-use abi::addr::{Gpa, Gva};
+use abi::addr::{Gpa, Gva, PAGE_SIZE};
 
 use crate::console::Consoles;
 use crate::fs::lock::Locks;
@@ -138,6 +139,17 @@ impl System {
             let page = self.memory.page_for_kernel().map_err(|_| Errno::NOMEM)?;
             self.machine.heap.donate(page);
         }
+        Ok(())
+    }
+
+    /// The same for something that is not in pieces of a page: there may be no run of frames for it.
+    fn make_large_room(&mut self, bytes: usize) -> Result<(), Errno> {
+        if self.machine.heap.has_region(bytes) {
+            return Ok(());
+        }
+        let frames = bytes.div_ceil(PAGE_SIZE).next_power_of_two() as u32;
+        let run = self.memory.run_for_kernel(frames).map_err(|_| Errno::NOMEM)?;
+        self.machine.heap.extend(run);
         Ok(())
     }
 
@@ -283,7 +295,7 @@ system_calls! {
     94 => stat::chown(""),
     95 => identity::umask("i"),
     96 => time::gettimeofday(""),
-    97 => identity::getrlimit("i"),
+    97 => limit::getrlimit("i"),
     98 => identity::getrusage("i"),
     99 => identity::sysinfo(""),
     100 => identity::times(""),
@@ -309,6 +321,7 @@ system_calls! {
     152 => mlock::munlockall(""),
     157 => identity::prctl("i"),
     158 => identity::arch_prctl("i"),
+    160 => limit::setrlimit("i"),
     162 => file::sync(""),
     186 => process::gettid(""),
     191 => stat::no_attributes(""),
@@ -356,7 +369,7 @@ system_calls! {
     293 => pipe::pipe2(".i"),
     295 => file::preadv("i"),
     296 => file::pwritev("i"),
-    302 => identity::prlimit64("ii"),
+    302 => limit::prlimit64("ii"),
     306 => file::sync("i"),
     316 => name::renameat2("i.i.i"),
     318 => identity::getrandom("..i"),

@@ -142,7 +142,11 @@ fn add_process(system: &mut System, wanted: &Wanted, mut thread: Thread) -> Outc
         }
         None
     } else {
-        let mut space = system.memory.fork(&system.tasks.space).map_err(|_| Errno::NOMEM)?;
+        let scope = system.new_scope(process.limits.resident)?;
+        let forked = system.memory.fork(&system.tasks.space);
+        let mut space =
+            forked.map_err(|_| system.memory.scopes.remove_scope(scope)).map_err(|()| Errno::NOMEM)?;
+        space.scope = scope;
         if flags & flag::CHILD_SETTID != 0 {
             // As on Linux, a child that cannot be told is not.
             let _ = system.memory.put_user(&mut space, Gva(child_id), &thread.id);
@@ -259,7 +263,16 @@ pub fn execve(system: &mut System, [name, argv, envp, ..]: Arguments) -> Outcome
     let hwcap = system.machine.hwcap;
     let arguments = exec::Arguments { path: &path, argv: &argv, envp: &envp, random: &random, hwcap };
     let command = command_of(&argv);
-    let loaded = exec::load(&mut system.memory, &system.tree, file, system.root, &arguments)?;
+    let mut loaded = exec::load(&mut system.memory, &system.tree, file, system.root, &arguments)?;
+    let limits = system.tasks.process.limits;
+    loaded.space.limit = limits.address_space;
+    match system.new_scope(limits.resident) {
+        Ok(scope) => loaded.space.scope = scope,
+        Err(errno) => {
+            system.memory.destroy(loaded.space);
+            return Err(errno.into());
+        }
+    }
 
     let System { memory, tasks, .. } = system;
     tasks.others.end_threads(tasks.process.slot);

@@ -3,13 +3,13 @@
 use core::ops::Range;
 
 use abi::addr::{Gva, PAGE_SIZE};
-use paging::policy::Policy;
 
 use super::Memory;
 use super::fault::Invalid;
 use super::frame::{FrameIndex, Use};
 use super::page::{Page, Rights};
 use super::reclaim::Outcome;
+use super::scope::Scope;
 use super::space::AddressSpace;
 use super::swap::CLUSTER;
 use super::table::span;
@@ -54,7 +54,7 @@ impl Memory {
     /// MADV_PAGEOUT: the pages that nobody else maps leave RAM now.
     pub fn page_out(&mut self, space: &AddressSpace, range: &Range<Gva>) {
         self.split_all(space, range);
-        let mut dirty = [FrameIndex(0); CLUSTER];
+        let mut dirty = [(FrameIndex(0), Scope::GLOBAL); CLUSTER];
         let mut count = 0;
         space.table.for_each(range.clone(), |_, reference| {
             let Page::Resident(gpa) = reference.load().page() else { return };
@@ -62,12 +62,12 @@ impl Memory {
             if self.frames.mappings(frame).single().is_none() {
                 return;
             }
-            self.policy.remove(frame.0);
+            let scope = self.scopes.remove(frame);
             match self.drop_clean(frame) {
                 Outcome::Freed => {}
-                Outcome::Pinned | Outcome::Split => self.policy.insert(frame.0),
+                Outcome::Pinned | Outcome::Split => self.stay(frame, scope),
                 Outcome::Dirty => {
-                    dirty[count] = frame;
+                    dirty[count] = (frame, scope);
                     count += 1;
                     if count == CLUSTER {
                         self.write_out(&dirty);

@@ -5,10 +5,12 @@ use abi::addr::{Gpa, Gva, PAGE_SIZE};
 
 use super::Memory;
 use super::area::{Area, Backing};
+use super::cache::PageCache;
 use super::fault::Invalid;
 use super::frame::{FrameIndex, Use};
 use super::mappings::Mappings;
 use super::page::Entry;
+use super::scope::Scope;
 use super::table::EntryRef;
 use crate::fs::FileId;
 
@@ -76,7 +78,7 @@ impl Memory {
             match read {
                 Ok(()) => {
                     self.cache.insert(&mut self.frames, frames[n], file, page);
-                    self.count_resident(frames[n]);
+                    self.count_resident(frames[n], Scope::GLOBAL, PageCache::key(file, page));
                 }
                 Err(_) => self.frames.free(frames[n]),
             }

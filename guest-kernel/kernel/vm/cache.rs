@@ -4,6 +4,8 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
+use paging::policy::PageKey;
+
 use super::frame::{FrameIndex, FrameTable, Link, Use};
 use super::mappings::Mappings;
 use crate::fs::FileId;
@@ -19,6 +21,12 @@ impl PageCache {
     pub fn new(frames: u32) -> Self {
         let buckets = (frames as usize / 2).next_power_of_two().max(16);
         Self { buckets: vec![0; buckets].into_boxed_slice() }
+    }
+
+    /// What tells a page of a file apart from all others.
+    #[must_use]
+    pub const fn key(file: FileId, page: u32) -> PageKey {
+        PageKey(1 << 63 | (file.0 as u64) << 32 | page as u64)
     }
 
     #[inline]

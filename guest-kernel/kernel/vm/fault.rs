@@ -2,12 +2,14 @@
 
 use abi::addr::{Gva, PAGE_SIZE};
 use abi::stats::Source;
-use paging::policy::Policy;
+use paging::policy::PageKey;
 
 use super::area::{Area, Kind, Recipe};
+use super::cache::PageCache;
 use super::frame::{FrameIndex, Use};
 use super::mappings::Mappings;
 use super::page::{Entry, Page, Rights};
+use super::scope::Scope;
 use super::space::AddressSpace;
 use super::swap::Slot;
 use super::table::{Above, EntryRef, PageTable};
@@ -52,9 +54,16 @@ impl Memory {
     /// # Errors
     /// See [`Invalid`]; the counters know of it.
     pub fn fault(&mut self, space: &mut AddressSpace, gva: Gva, access: Rights) -> Result<Source, Invalid> {
+        let since = if self.trace.is_some() { cpu::rdtsc() } else { 0 };
+        self.keep_limit();
         let result = self.serve(space, gva, access);
         match result {
-            Ok(source) => self.count(source),
+            Ok(source) => {
+                self.count(source);
+                if let Some(trace) = &mut self.trace {
+                    trace.record((space.number, gva), access, source, since);
+                }
+            }
             Err(Invalid::OutOfMemory) => self.exhausted = true,
             Err(_) => self.stats.invalid_faults += 1,
         }
@@ -301,14 +310,15 @@ impl Memory {
             }
         };
         self.cache.insert(&mut self.frames, frame, file, index);
-        self.count_resident(frame);
+        self.count_resident(frame, Scope::GLOBAL, PageCache::key(file, index));
         Ok((frame, source))
     }
 
     /// An anonymous page is resident from now on.
     fn settle(&mut self, place: &Place, frame: FrameIndex, slot: Option<Slot>) {
         place.entry.store(Entry::resident(self.frames.gpa(frame), place.rights));
-        self.admit(frame, Use::Anonymous { slot, mappings: Mappings::one(place.entry) });
+        *self.frames.get_mut(frame) = Use::Anonymous { slot, mappings: Mappings::one(place.entry) };
+        self.count_resident(frame, self.scopes.current, PageKey(place.entry.raw()));
     }
 
     /// A copy takes the place of a page that was mapped or would have been. It differs from what the recipe would give back, so it
@@ -334,7 +344,7 @@ impl Memory {
                         if let Some(slot) = slot {
                             self.swap.slots.free(slot);
                         }
-                        self.policy.remove(frame.0);
+                        self.scopes.remove(frame);
                         self.frames.free(frame);
                         self.stats.resident -= 1;
                     }

@@ -99,5 +99,6 @@ impl Memory {
             }
             space.table.free(frames);
         });
+        self.scopes.remove_scope(space.scope);
     }
 }

@@ -315,6 +315,15 @@ impl FrameTable {
         unsafe { &mut *self.bytes(frame).cast() }
     }
 
+    /// Makes a run that was taken the kernel's own, for ever.
+    pub fn give_run_away(&mut self, first: FrameIndex, count: u32) -> &'static mut [u8] {
+        for frame in first.0..first.0 + count {
+            *self.get_mut(FrameIndex(frame)) = Use::Kernel;
+        }
+        // SAFETY: whole frames of ours, neighbours in RAM, that hold nothing and are never handed out again.
+        unsafe { core::slice::from_raw_parts_mut(self.bytes(first), count as usize * PAGE_SIZE) }
+    }
+
     /// Clears a frame.
     pub fn zero(&mut self, frame: FrameIndex) {
         // SAFETY: a whole frame of ours; no reference to its bytes exists outside these methods.

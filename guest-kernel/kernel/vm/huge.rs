@@ -15,13 +15,14 @@ use core::ops::Range;
 
 use abi::addr::{Gva, PAGE_SHIFT};
 use abi::stats::Source;
-use paging::policy::Policy;
+use paging::policy::PageKey;
 
 use super::area::{Area, PageSize};
 use super::fault::Invalid;
 use super::frame::{FrameIndex, Link, Use};
 use super::mappings::Mappings;
 use super::page::{Entry, Rights};
+use super::scope::Scope;
 use super::space::AddressSpace;
 use super::table::{self, Above, PageTable, span};
 use super::{Memory, OutOfMemory};
@@ -60,6 +61,10 @@ impl Memory {
             PageSize::Huge => (self.largest.max(1), false),
             PageSize::Any => (self.largest, false),
         };
+        if !fixed && self.scopes.current != Scope::GLOBAL {
+            // A limit counts small pages.
+            return Ok(None);
+        }
         let least = if fixed { most } else { 1 };
         let made = (least..=most).rev().any(|level| self.add_huge(table, area, gva, level, fixed).is_ok());
         match made {
@@ -127,7 +132,7 @@ impl Memory {
         self.stats.kernel_frames += u64::from(spares);
         *self.frames.get_mut(first) = Use::Huge { level: above.level as u8, spare, entry: above.entry };
         if spares > 0 {
-            self.policy.insert(first.0);
+            self.scopes.insert(first, Scope::GLOBAL, PageKey(above.entry.raw()));
         }
         self.stats.huge += u64::from(pages(above.level));
         self.count_pages(u64::from(pages(above.level)));
@@ -139,7 +144,7 @@ impl Memory {
         let Use::Huge { mut spare, .. } = self.frames.get(first) else {
             unreachable!("a huge page that its first frame does not know")
         };
-        self.policy.remove(first.0);
+        self.scopes.remove(first);
         let count = pages(above.level);
         self.free_tables(|frames| {
             while let Some(frame) = frames.take_spare(&mut spare) {
@@ -189,8 +194,8 @@ impl Memory {
             unreachable!("a huge page that its first frame does not know")
         };
         let Some(frame) = self.frames.take_spare(&mut spare) else { return false };
-        self.policy.remove(first.0);
-        let policy = &mut self.policy;
+        self.scopes.remove(first);
+        let scopes = &mut self.scopes;
         table::split(&mut self.frames, above, frame, |frames, part, entry| {
             *frames.get_mut(part) = if level == 1 {
                 Use::Anonymous { slot: None, mappings: Mappings::one(entry) }
@@ -201,7 +206,7 @@ impl Memory {
                 }
                 Use::Huge { level: level - 1, spare: own, entry }
             };
-            policy.insert(part.0);
+            scopes.insert(part, Scope::GLOBAL, PageKey(entry.raw()));
         });
         if level == 1 {
             self.stats.huge -= u64::from(pages(1));

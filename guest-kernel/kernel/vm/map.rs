@@ -141,7 +141,10 @@ impl Memory {
             let room = old_end..(new_end + PAGE_SIZE as u64);
             let heap = Area::anonymous(old_end..new_end, Rights::new(true, true, false));
             let area = Area { kind: Kind::Heap, ..heap };
-            if !space.areas.is_free(&room) || self.map(space, area).is_err() {
+            if !space.areas.is_free(&room)
+                || !space.may_map(new_end - old_end)
+                || self.map(space, area).is_err()
+            {
                 return old;
             }
         }

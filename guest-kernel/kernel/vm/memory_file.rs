@@ -12,7 +12,6 @@ use alloc::vec::Vec;
 
 use abi::addr::{Gva, PAGE_SHIFT};
 use abi::stats::Source;
-use paging::policy::Policy;
 
 use super::fault::Invalid;
 use super::frame::{FrameIndex, Use};
@@ -192,7 +191,7 @@ impl Memory {
             {
                 self.unmap(mappings, None);
                 self.cache.remove(&mut self.frames, frame);
-                self.policy.remove(frame.0);
+                self.scopes.remove(frame);
                 self.frames.free(frame);
                 self.stats.resident -= 1;
             }

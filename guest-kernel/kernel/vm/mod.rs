@@ -6,9 +6,9 @@
 //!   entries map them;
 //! - `around.rs`: pages of files brought in ahead of need; `advise.rs`: what a program says of its pages' future; `swap.rs`: which slots of the swap disk hold pages;
 //! - `huge.rs`: pages of 2 MiB and 1 GiB; `promote.rs`: how small ones become huge; `lock.rs`: pages that stay in RAM;
-//! - `reclaim.rs`: which page gives up its frame; `map.rs`: what system calls change; `fork.rs`: copies of address
+//! - `reclaim.rs`: how a page gives up its frame; `scope.rs`: which one, of all or of one process's; `map.rs`: what system calls change; `fork.rs`: copies of address
 //!   spaces, and their end; `file.rs`: reading and writing files; `writeback.rs`: their way to the disk; `memory_file.rs`:
-//!   files that have no disk; `user.rs`: how the kernel reads and writes a program's memory.
+//!   files that have no disk; `trace.rs`: a record of every fault; `user.rs`: how the kernel reads and writes a program's memory.
 
 mod advise;
 pub mod area;
@@ -26,9 +26,11 @@ pub mod memory_file;
 pub mod page;
 mod promote;
 mod reclaim;
+pub mod scope;
 pub mod space;
 pub mod swap;
 pub mod table;
+pub mod trace;
 pub mod user;
 mod writeback;
 
@@ -39,13 +41,15 @@ use alloc::vec::Vec;
 
 use abi::addr::{Gpa, PAGE_SIZE};
 use abi::stats::{GuestStats, Source};
-use paging::policy::{AnyPolicy, Policy};
+use paging::policy::{PageKey, Pages};
 
 use self::cache::PageCache;
-use self::frame::{FrameIndex, FrameTable, Use};
+use self::frame::{FrameIndex, FrameTable};
 use self::mappings::ReverseMap;
 use self::memory_file::MemoryFiles;
+use self::scope::{Scope, Scopes};
 use self::swap::Swap;
+use self::trace::Trace;
 use crate::fs::FileDisk;
 
 /// No frame can be had: nothing is evictable, or what is does not fit on swap.
@@ -68,10 +72,16 @@ pub struct Memory {
     pub files: FileDisk,
     /// Those that have no disk.
     pub memory_files: MemoryFiles,
-    /// Who is evicted next. It holds every frame that holds an evictable page, and no other.
-    pub policy: AnyPolicy,
+    /// Who is evicted next. Every frame that holds an evictable page is in one of them, and no other is.
+    pub scopes: Scopes,
+    /// The page that came in last, where its arrival is not to count as a use of it.
+    pub arrived: Option<FrameIndex>,
     /// The counters that the VMM reads.
     pub stats: &'static mut GuestStats,
+    /// Where faults are recorded, if the VMM wants to know of each.
+    pub trace: Option<Trace>,
+    /// How many address spaces there were.
+    pub spaces: u32,
     /// System calls served, until they are published.
     pub system_calls: u64,
     /// Frames that a device reads or writes at this moment: not to be evicted.
@@ -125,6 +135,16 @@ impl Memory {
         tables
     }
 
+    /// Frames that are free, in a row and all zeros, for the kernel itself.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn run_for_kernel(&mut self, count: u32) -> Result<&'static mut [u8], OutOfMemory> {
+        let first = self.frames.take_run(count).ok_or(OutOfMemory)?;
+        self.stats.kernel_frames += u64::from(count);
+        Ok(self.frames.give_run_away(first, count))
+    }
+
     /// A page of RAM for the kernel itself.
     ///
     /// # Errors
@@ -135,15 +155,15 @@ impl Memory {
         Ok(self.frames.give_away(frame))
     }
 
-    /// The frame holds a page from now on and may be evicted.
-    fn admit(&mut self, frame: FrameIndex, page: Use) {
-        *self.frames.get_mut(frame) = page;
-        self.count_resident(frame);
-    }
-
-    fn count_resident(&mut self, frame: FrameIndex) {
-        self.policy.insert(frame.0);
+    /// The frame holds a page from now on and may be evicted: one of the faulting process, or one of a file.
+    fn count_resident(&mut self, frame: FrameIndex, scope: Scope, page: PageKey) {
+        self.scopes.insert(frame, scope, page);
         self.count_pages(1);
+        if !self.scopes.kind().counts_arrival()
+            && let Some(before) = self.arrived.replace(frame)
+        {
+            self.frames.referenced(before.0);
+        }
     }
 
     fn count_pages(&mut self, pages: u64) {

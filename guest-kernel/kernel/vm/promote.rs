@@ -3,13 +3,14 @@
 use core::ops::Range;
 
 use abi::addr::{Gpa, Gva};
-use paging::policy::Policy;
+use paging::policy::PageKey;
 
 use super::Memory;
 use super::area::{Area, Backing, Kind, PageSize, TooMany};
 use super::frame::{FrameIndex, Link, Use};
 use super::huge::pages;
 use super::page::{Entry, Page};
+use super::scope::Scope;
 use super::space::AddressSpace;
 use super::table::{EntryRef, span};
 use crate::arch::cpu;
@@ -43,6 +44,9 @@ impl Memory {
             space.promote_at = Gva(0);
             return;
         };
+        if space.scope != Scope::GLOBAL {
+            return;
+        }
         let start = Gva(from.max(area.start).0.next_multiple_of(span(1)));
         if start + span(1) > area.end || !self.is_promoted(&area) {
             space.promote_at = area.end;
@@ -79,7 +83,7 @@ impl Memory {
         let mut spare = Link::NONE;
         self.frames.set_aside(table, &mut spare);
         *self.frames.get_mut(first) = Use::Huge { level: 1, spare, entry: above };
-        self.policy.insert(first.0);
+        self.scopes.insert(first, Scope::GLOBAL, PageKey(above.raw()));
         self.stats.huge += u64::from(pages(1));
         self.stats.huge_promoted += 1;
         cpu::flush_tlb();
@@ -109,7 +113,7 @@ impl Memory {
         if let Use::Anonymous { slot: Some(slot), .. } = self.frames.get(from) {
             self.swap.slots.free(slot);
         }
-        self.policy.remove(from.0);
+        self.scopes.remove(from);
         self.frames.free(from);
     }
 }

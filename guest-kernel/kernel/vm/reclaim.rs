@@ -14,13 +14,16 @@
 //! that several entries map, each entry's bits count.
 
 use abi::addr::Gpa;
-use paging::policy::Policy;
+use paging::policy::{PageKey, Pages};
 
+use super::cache::PageCache;
 use super::frame::{FrameIndex, FrameTable, Use};
 use super::huge;
 use super::mappings::Mappings;
 use super::page::Entry;
+use super::scope::Scope;
 use super::swap::{CLUSTER, Slot, Swap};
+use super::table::EntryRef;
 use super::{Memory, OutOfMemory};
 
 /// With fewer resident pages than this for each page of a write cluster, clusters are smaller: evicting pages
@@ -41,19 +44,40 @@ pub(super) enum Outcome {
 impl Memory {
     /// Evicts until at least one frame is free.
     pub(super) fn reclaim(&mut self) -> Result<(), OutOfMemory> {
-        let most = (self.stats.resident / RESIDENT_A_CLUSTER_PAGE).clamp(1, CLUSTER as u64) as usize;
-        let mut dirty = [FrameIndex(0); CLUSTER];
+        match self.reclaim_in(Scope::GLOBAL) {
+            Ok(()) => Ok(()),
+            Err(error) => self.scopes.largest().map_or(Err(error), |scope| self.reclaim_in(scope)),
+        }
+    }
+
+    /// Makes room in the current scope for one more page, if it is full.
+    #[inline]
+    pub(super) fn keep_limit(&mut self) {
+        if self.scopes.is_full(self.scopes.current) {
+            // Where none of its pages can leave, the next one is everybody's.
+            let _ = self.reclaim_in(self.scopes.current);
+        }
+    }
+
+    /// Evicts a page of a scope at least.
+    fn reclaim_in(&mut self, scope: Scope) -> Result<(), OutOfMemory> {
+        let resident = match scope {
+            Scope::GLOBAL => self.stats.resident,
+            local => self.scopes.resident(local).into(),
+        };
+        let most = (resident / RESIDENT_A_CLUSTER_PAGE).clamp(1, CLUSTER as u64) as usize;
+        let mut dirty = [(FrameIndex(0), scope); CLUSTER];
         let mut count = 0;
         // Each page is looked at once at most: a pass that finds nothing has seen them all.
-        for _ in 0..self.stats.resident {
-            let Some(victim) = self.victim() else { break };
+        for _ in 0..resident {
+            let Some(victim) = self.victim(scope) else { break };
             match self.drop_clean(victim) {
                 Outcome::Freed => {
                     self.write_out(&dirty[..count]);
                     return Ok(());
                 }
                 Outcome::Dirty => {
-                    dirty[count] = victim;
+                    dirty[count].0 = victim;
                     count += 1;
                     if count == most {
                         if self.write_out(&dirty[..count]) {
@@ -62,16 +86,36 @@ impl Memory {
                         count = 0;
                     }
                 }
-                Outcome::Pinned => self.policy.insert(victim.0),
+                Outcome::Pinned => self.stay(victim, scope),
                 Outcome::Split => {}
             }
         }
         if self.write_out(&dirty[..count]) { Ok(()) } else { Err(OutOfMemory) }
     }
 
-    fn victim(&mut self) -> Option<FrameIndex> {
-        let frames = &mut self.frames;
-        self.policy.victim(&mut |frame| was_referenced(frames, FrameIndex(frame))).map(FrameIndex)
+    fn victim(&mut self, scope: Scope) -> Option<FrameIndex> {
+        let Self { scopes, frames, .. } = self;
+        scopes.victim(scope, frames)
+    }
+
+    /// Virtual time passes for the policies.
+    pub fn tick(&mut self) {
+        let Self { scopes, frames, .. } = self;
+        scopes.tick(frames);
+    }
+
+    /// A page that was to leave stays after all.
+    pub(super) fn stay(&mut self, frame: FrameIndex, scope: Scope) {
+        self.scopes.insert(frame, scope, self.key(frame));
+    }
+
+    /// What tells the page in a frame apart from all others.
+    fn key(&self, frame: FrameIndex) -> PageKey {
+        match self.frames.get(frame) {
+            Use::Cache { file, page, .. } => PageCache::key(file, page),
+            Use::Huge { entry, .. } => PageKey(entry.raw()),
+            _ => PageKey(self.frames.mappings(frame).single().map_or(0, EntryRef::raw)),
+        }
     }
 
     /// Whether a page must not leave its frame now.
@@ -93,12 +137,12 @@ impl Memory {
                 return Outcome::Split;
             }
             Use::Anonymous { slot, mappings } => {
-                if self.is_dirty(victim) {
+                if self.frames.is_dirty(victim.0) {
                     return Outcome::Dirty;
                 }
                 self.unmap(mappings, slot);
             }
-            Use::Cache { file, .. } if file.memory_number().is_some() && self.is_dirty(victim) => {
+            Use::Cache { file, .. } if file.memory_number().is_some() && self.frames.is_dirty(victim.0) => {
                 return Outcome::Dirty;
             }
             Use::Cache { mappings, .. } => {
@@ -119,7 +163,7 @@ impl Memory {
 
     /// Writes dirty victims to swap and frees their frames; those that find no slot, or that the device does not take, stay
     /// resident. Returns whether any frame was freed.
-    pub(super) fn write_out(&mut self, victims: &[FrameIndex]) -> bool {
+    pub(super) fn write_out(&mut self, victims: &[(FrameIndex, Scope)]) -> bool {
         let mut rest = victims;
         let mut freed = false;
         while !rest.is_empty() {
@@ -130,23 +174,23 @@ impl Memory {
             }
             rest = later;
         }
-        for frame in rest {
-            self.policy.insert(frame.0);
+        for &(frame, scope) in rest {
+            self.stay(frame, scope);
         }
         freed
     }
 
-    fn write_run(&mut self, first: Slot, victims: &[FrameIndex]) -> bool {
+    fn write_run(&mut self, first: Slot, victims: &[(FrameIndex, Scope)]) -> bool {
         let mut pages = [Gpa(0); CLUSTER];
-        for (page, frame) in pages.iter_mut().zip(victims) {
+        for (page, (frame, _)) in pages.iter_mut().zip(victims) {
             *page = self.frames.gpa(*frame);
         }
         let written = self.swap.write(first, &pages[..victims.len()]).is_ok();
-        for (n, &frame) in victims.iter().enumerate() {
+        for (n, &(frame, scope)) in victims.iter().enumerate() {
             let slot = Swap::nth(first, n);
             if !written {
                 self.swap.slots.free(slot);
-                self.policy.insert(frame.0);
+                self.stay(frame, scope);
                 continue;
             }
             self.leave_for(frame, slot);
@@ -198,31 +242,31 @@ impl Memory {
     }
 }
 
-/// Whether a page was used since it was last asked; forgets the use. The flush makes the CPU mark the next use.
-fn was_referenced(frames: &mut FrameTable, frame: FrameIndex) -> bool {
-    let mappings = match frames.get_mut(frame) {
-        Use::Cache { referenced: referenced @ true, .. } => {
-            *referenced = false;
-            return true;
-        }
-        Use::Anonymous { mappings, .. } | Use::Cache { mappings, .. } => *mappings,
-        Use::Huge { entry, level, .. } => {
-            let (reference, level) = (*entry, u32::from(*level));
+impl Pages for FrameTable {
+    /// Whether a page was used since it was last asked; forgets the use. The flush makes the CPU mark the next use.
+    fn referenced(&mut self, frame: u32) -> bool {
+        let (mappings, level) = match self.get_mut(FrameIndex(frame)) {
+            Use::Cache { referenced: referenced @ true, .. } => {
+                *referenced = false;
+                return true;
+            }
+            Use::Anonymous { mappings, .. } | Use::Cache { mappings, .. } => (*mappings, 0),
+            Use::Huge { entry, level, .. } => (Mappings::one(*entry), u32::from(*level)),
+            _ => return false,
+        };
+        mappings.any(self, |reference| {
             let entry = reference.load();
             if entry.is_accessed() {
                 reference.store(entry.not_accessed());
-                reference.flush(frames, level);
+                reference.flush(self, level);
             }
-            return entry.is_accessed();
-        }
-        _ => return false,
-    };
-    mappings.any(frames, |reference| {
-        let entry = reference.load();
-        if entry.is_accessed() {
-            reference.store(entry.not_accessed());
-            reference.flush(frames, 0);
-        }
-        entry.is_accessed()
-    })
+            entry.is_accessed()
+        })
+    }
+
+    fn is_dirty(&mut self, frame: u32) -> bool {
+        let frame = FrameIndex(frame);
+        let marked = matches!(self.get(frame), Use::Cache { dirty: true, .. });
+        marked || self.mappings(frame).any(self, |entry| entry.load().is_dirty())
+    }
 }

@@ -6,6 +6,7 @@ use abi::addr::{Gpa, Gva, PAGE_SIZE};
 
 use super::area::{Area, AreaMap, Kind, LOWEST, PageSize};
 use super::page::Rights;
+use super::scope::Scope;
 use super::table::{PageTable, USER_END};
 use super::{Memory, OutOfMemory};
 
@@ -30,8 +31,14 @@ pub struct AddressSpace {
     pub areas: AreaMap,
     /// Where the heap starts and ends; brk moves its end.
     pub heap: Range<Gva>,
+    /// A number that no other address space has had.
+    pub number: u32,
     /// How many processes use it.
     pub users: u32,
+    /// Where its anonymous pages are replaced.
+    pub scope: Scope,
+    /// How many bytes it may have mapped.
+    pub limit: u64,
     /// Areas that come are locked.
     pub locks_all: bool,
     /// Small pages may become huge ones.
@@ -53,7 +60,8 @@ impl AddressSpace {
         let stack = Area::anonymous(first, Rights::new(true, true, false));
         areas.insert(Area { kind: Kind::Stack, size: PageSize::Small, ..stack });
         let promotes = memory.largest > 0;
-        Ok(Self { promotes, ..Self::with(table, areas) })
+        memory.spaces += 1;
+        Ok(Self { promotes, number: memory.spaces, ..Self::with(table, areas) })
     }
 
     /// One with the same areas, none of them locked, and no page.
@@ -67,7 +75,9 @@ impl AddressSpace {
             areas.change(&(LOWEST..USER_END), |area| area.locked = false);
         }
         let table = new_table(memory, other.table.root())?;
-        Ok(Self { heap: other.heap.clone(), promotes: other.promotes, ..Self::with(table, areas) })
+        let (heap, promotes, limit) = (other.heap.clone(), other.promotes, other.limit);
+        memory.spaces += 1;
+        Ok(Self { heap, promotes, limit, number: memory.spaces, ..Self::with(table, areas) })
     }
 
     /// What runs the kernel between the end of a process and the next one: no user, no areas, and the kernel's own table.
@@ -78,7 +88,26 @@ impl AddressSpace {
 
     const fn with(table: PageTable, areas: AreaMap) -> Self {
         let heap = LOWEST..LOWEST;
-        Self { table, areas, heap, users: 1, locks_all: false, promotes: false, promote_at: Gva(0) }
+        Self {
+            table,
+            areas,
+            heap,
+            number: 0,
+            users: 1,
+            scope: Scope::GLOBAL,
+            limit: u64::MAX,
+            locks_all: false,
+            promotes: false,
+            promote_at: Gva(0),
+        }
+    }
+
+    /// Whether it may have so many bytes more mapped.
+    #[must_use]
+    pub fn may_map(&self, bytes: u64) -> bool {
+        let mapped = |area: &Area| area.end - area.start;
+        self.limit == u64::MAX
+            || self.areas.all().iter().map(mapped).sum::<u64>().saturating_add(bytes) <= self.limit
     }
 
     /// A page-aligned range of user addresses that starts at `start`; its length is rounded up to pages.

@@ -3,7 +3,7 @@
 use abi::addr::{Gpa, Gva, PAGE_SIZE};
 use abi::boot::RamRange;
 use abi::stats::GuestStats;
-use paging::policy::{AnyPolicy, PolicyKind};
+use paging::policy::PolicyKind;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ use super::frame::{FrameIndex, FrameTable, Use};
 use super::mappings::ReverseMap;
 use super::memory_file::MemoryFiles;
 use super::page::{Page, Rights};
+use super::scope::Scopes;
 use super::space::AddressSpace;
 use super::swap::Swap;
 use super::table::USER_END;
@@ -38,7 +39,8 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
     let frames =
         FrameTable::new(RamRange { start: RAM, bytes: frames * PAGE }, RamRange { start: Gpa(0), bytes: 0 });
     Memory {
-        policy: AnyPolicy::new(policy, frames.len()),
+        scopes: Scopes::new(policy, frames.len()),
+        arrived: None,
         reverse: ReverseMap::default(),
         zeros: None,
         cache: PageCache::new(frames.len()),
@@ -47,6 +49,8 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         files: FileDisk::empty(),
         memory_files: MemoryFiles::default(),
         stats,
+        trace: None,
+        spaces: 0,
         system_calls: 0,
         pinned: Vec::new(),
         segments: Vec::new(),

@@ -7,6 +7,8 @@ use core::ops::Range;
 
 use abi::addr::Gva;
 
+use paging::policy::Pages;
+
 use super::Memory;
 use super::fault::Invalid;
 use super::frame::{FrameIndex, Use};
@@ -25,19 +27,13 @@ impl Memory {
         }
     }
 
-    /// Whether a page differs from its copy elsewhere.
-    pub(super) fn is_dirty(&self, frame: FrameIndex) -> bool {
-        let marked = matches!(self.frames.get(frame), Use::Cache { dirty: true, .. });
-        marked || self.frames.mappings(frame).any(&self.frames, |entry| entry.load().is_dirty())
-    }
-
     /// Makes a page of the cache clean, unless its file has no disk. Returns whether it was dirty.
     ///
     /// # Errors
     /// The device failed; the page is as dirty as before.
     pub(super) fn write_back(&mut self, frame: FrameIndex) -> Result<bool, Invalid> {
         let Use::Cache { file, page, mappings, .. } = self.frames.get(frame) else { return Ok(false) };
-        if file.memory_number().is_some() || !self.is_dirty(frame) {
+        if file.memory_number().is_some() || !self.frames.is_dirty(frame.0) {
             return Ok(false);
         }
         if self.files.write_page(file, page, self.frames.gpa(frame)).is_err() {

@@ -10,6 +10,7 @@ pub const ARGS: &str = env!("BIFOLD_PROGRAM_ARGS");
 pub const CONFORM: &str = env!("BIFOLD_PROGRAM_CONFORM");
 pub const CRASH: &str = env!("BIFOLD_PROGRAM_CRASH");
 pub const FAULTS: &str = env!("BIFOLD_PROGRAM_FAULTS");
+pub const REFERENCES: &str = env!("BIFOLD_PROGRAM_REFERENCES");
 pub const SIMD: &str = env!("BIFOLD_PROGRAM_SIMD");
 pub const SORT: &str = env!("BIFOLD_PROGRAM_SORT");
 pub const WALK: &str = env!("BIFOLD_PROGRAM_WALK");
