@@ -143,6 +143,8 @@ pub mod option {
     pub const RESIDENT: &str = "resident";
     /// `on`: the VMM takes [`crate::trace`].
     pub const TRACE: &str = "trace";
+    /// `off`: each page is read from swap when it is asked for.
+    pub const READAHEAD: &str = "readahead";
     /// How many files the file disk has: their names take memory.
     pub const FILES: &str = "files";
     /// The most verbose level to log: `error`, `warn`, `info`, `debug`, `trace`.

@@ -109,6 +109,8 @@ pub struct GuestStats {
     pub mapped_around: u64,
     /// Pages read from the swap disk.
     pub swapped_in: u64,
+    /// Those of them that nobody had asked for yet.
+    pub swapped_ahead: u64,
     /// Pages written to the swap disk.
     pub swapped_out: u64,
     /// Pages read from the file disk.

@@ -35,6 +35,7 @@ use crate::vm::cache::PageCache;
 use crate::vm::frame::FrameTable;
 use crate::vm::mappings::ReverseMap;
 use crate::vm::memory_file::MemoryFiles;
+use crate::vm::readahead::Readahead;
 use crate::vm::scope::{Scope, Scopes};
 use crate::vm::swap::Swap;
 use crate::vm::trace::Trace;
@@ -169,6 +170,8 @@ fn memory(info: &'static BootInfo, start: Gpa, gib_pages: bool) -> Memory {
         memory_files: MemoryFiles::default(),
         stats,
         trace,
+        faulting: 0,
+        readahead: Readahead::new(option_value(info, option::READAHEAD) != Some("off")),
         spaces: 0,
         system_calls: 0,
         pinned: Vec::new(),

@@ -18,6 +18,9 @@ pub struct GuestArgs {
     /// How much of each process's anonymous memory may be in guest RAM: with more, it pages among its own [default: all of it]
     #[arg(long, value_name = "SIZE")]
     pub resident_limit: Option<Size>,
+    /// Read each page from the guest's swap only when it is asked for
+    #[arg(long)]
+    pub no_swap_readahead: bool,
     /// Flush the TLB at each switch between processes, even where the CPU could keep them apart by PCID
     #[arg(long)]
     pub no_pcid: bool,
@@ -30,6 +33,7 @@ impl GuestArgs {
             policy: self.guest_policy,
             page: self.guest_page,
             resident_limit: self.resident_limit,
+            readahead: !self.no_swap_readahead,
             pcid: !self.no_pcid,
         }
     }

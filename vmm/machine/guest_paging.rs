@@ -17,13 +17,21 @@ pub struct GuestPaging {
     pub page: GuestPage,
     /// How much of each process's anonymous memory may be in guest RAM; `None`: all of it.
     pub resident_limit: Option<Size>,
+    /// Pages are read from swap ahead of need.
+    pub readahead: bool,
     /// The TLB keeps address spaces apart, where the CPU can.
     pub pcid: bool,
 }
 
 impl Default for GuestPaging {
     fn default() -> Self {
-        Self { policy: PolicyKind::Clock, page: GuestPage::Small, resident_limit: None, pcid: true }
+        Self {
+            policy: PolicyKind::Clock,
+            page: GuestPage::Small,
+            resident_limit: None,
+            readahead: true,
+            pcid: true,
+        }
     }
 }
 
@@ -34,6 +42,9 @@ impl GuestPaging {
         let mut options = vec![format!("{}={}", option::POLICY, self.policy)];
         options.push(format!("{}={}", option::LARGEST, self.page as u32));
         options.extend(self.resident_limit.map(|limit| format!("{}={}", option::RESIDENT, limit.bytes())));
+        if !self.readahead {
+            options.push(format!("{}=off", option::READAHEAD));
+        }
         if !self.pcid {
             options.push(format!("{}=off", option::PCID));
         }

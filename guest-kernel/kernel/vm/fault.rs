@@ -55,6 +55,7 @@ impl Memory {
     /// See [`Invalid`]; the counters know of it.
     pub fn fault(&mut self, space: &mut AddressSpace, gva: Gva, access: Rights) -> Result<Source, Invalid> {
         let since = if self.trace.is_some() { cpu::rdtsc() } else { 0 };
+        self.faulting = space.number;
         self.keep_limit();
         let result = self.serve(space, gva, access);
         match result {
@@ -116,7 +117,12 @@ impl Memory {
                     Ok(source)
                 }
             },
-            Page::Swapped(slot) => self.swap_in(&place, slot),
+            Page::Swapped(slot) => {
+                let run = self.run_ahead(page, area.end, place.entry, slot);
+                let frame = self.read_run(run, place.entry, place.rights, slot)?;
+                self.settle(&place, frame, Some(slot));
+                Ok(Source::Swap)
+            }
             // The CPU knew an older entry.
             Page::Resident(_) if entry.permits(access) => {
                 cpu::invlpg(page);
@@ -182,18 +188,6 @@ impl Memory {
         let frame = self.allocate_zeroed()?;
         self.settle(place, frame, None);
         Ok(if place.kind == Kind::Stack { Source::Stack } else { Source::Zero })
-    }
-
-    fn swap_in(&mut self, place: &Place, slot: Slot) -> Result<Source, Invalid> {
-        let frame = self.allocate()?;
-        if self.swap.read(slot, self.frames.gpa(frame)).is_err() {
-            self.frames.free(frame);
-            log::error!("the swap disk failed to read slot {}", slot.number());
-            return Err(Invalid::Device);
-        }
-        self.stats.swapped_in += 1;
-        self.settle(place, frame, Some(slot));
-        Ok(Source::Swap)
     }
 
     /// A private copy of a page of a file.

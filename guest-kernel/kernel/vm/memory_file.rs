@@ -10,7 +10,7 @@
 
 use alloc::vec::Vec;
 
-use abi::addr::{Gva, PAGE_SHIFT};
+use abi::addr::{Gva, PAGE_SHIFT, PAGE_SIZE};
 use abi::stats::Source;
 
 use super::fault::Invalid;
@@ -130,7 +130,9 @@ impl Memory {
         let reference = self.memory_file_entry(file, page)?;
         match reference.load().page() {
             Page::Swapped(slot) => {
-                self.swap.read(slot, self.frames.gpa(frame)).map_err(|_| Invalid::Device)?;
+                self.swap
+                    .read(slot, &[(self.frames.gpa(frame), PAGE_SIZE as u32)])
+                    .map_err(|_| Invalid::Device)?;
                 self.stats.swapped_in += 1;
                 Ok(Source::Swap)
             }

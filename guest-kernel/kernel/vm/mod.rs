@@ -4,7 +4,7 @@
 //! - `table.rs`: the tables of entries; `area.rs`: the ranges that a program may use; `space.rs`: both together;
 //! - `frame.rs`: what each frame holds, for all processes; `cache.rs`: which of them hold pages of files; `mappings.rs`: which
 //!   entries map them;
-//! - `around.rs`: pages of files brought in ahead of need; `advise.rs`: what a program says of its pages' future; `swap.rs`: which slots of the swap disk hold pages;
+//! - `around.rs`: pages of files brought in ahead of need; `readahead.rs`: pages of swap, too; `advise.rs`: what a program says of its pages' future; `swap.rs`: which slots of the swap disk hold pages;
 //! - `huge.rs`: pages of 2 MiB and 1 GiB; `promote.rs`: how small ones become huge; `lock.rs`: pages that stay in RAM;
 //! - `reclaim.rs`: how a page gives up its frame; `scope.rs`: which one, of all or of one process's; `map.rs`: what system calls change; `fork.rs`: copies of address
 //!   spaces, and their end; `file.rs`: reading and writing files; `writeback.rs`: their way to the disk; `memory_file.rs`:
@@ -25,6 +25,7 @@ pub mod mappings;
 pub mod memory_file;
 pub mod page;
 mod promote;
+pub mod readahead;
 mod reclaim;
 pub mod scope;
 pub mod space;
@@ -47,6 +48,7 @@ use self::cache::PageCache;
 use self::frame::{FrameIndex, FrameTable};
 use self::mappings::ReverseMap;
 use self::memory_file::MemoryFiles;
+use self::readahead::Readahead;
 use self::scope::{Scope, Scopes};
 use self::swap::Swap;
 use self::trace::Trace;
@@ -80,6 +82,10 @@ pub struct Memory {
     pub stats: &'static mut GuestStats,
     /// Where faults are recorded, if the VMM wants to know of each.
     pub trace: Option<Trace>,
+    /// The number of the address space that had the last fault.
+    pub faulting: u32,
+    /// What is read from swap ahead of need.
+    pub readahead: Readahead,
     /// How many address spaces there were.
     pub spaces: u32,
     /// System calls served, until they are published.

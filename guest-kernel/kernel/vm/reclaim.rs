@@ -28,7 +28,7 @@ use super::{Memory, OutOfMemory};
 
 /// With fewer resident pages than this for each page of a write cluster, clusters are smaller: evicting pages
 /// ahead of need must not change what a small program keeps.
-const RESIDENT_A_CLUSTER_PAGE: u64 = 256;
+pub(super) const RESIDENT_A_CLUSTER_PAGE: u64 = 256;
 
 /// What became of a victim.
 pub(super) enum Outcome {

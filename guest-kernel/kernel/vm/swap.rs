@@ -144,13 +144,13 @@ impl Swap {
         Self { slots: Slots::new(u32::try_from(pages).unwrap_or(u32::MAX)), disk }
     }
 
-    /// Reads a slot into a frame.
+    /// Reads the slots from `first` on, in one request.
     ///
     /// # Errors
     /// The device failed.
-    pub fn read(&mut self, slot: Slot, frame: Gpa) -> Result<(), Failed> {
+    pub fn read(&mut self, first: Slot, frames: &[(Gpa, u32)]) -> Result<(), Failed> {
         let disk = self.disk.as_mut().ok_or(Failed)?;
-        disk.read(u64::from(slot.number()) * SECTORS_A_PAGE, &[(frame, PAGE_SIZE as u32)])
+        disk.read(u64::from(first.number()) * SECTORS_A_PAGE, frames)
     }
 
     /// Writes frames to the slots from `first` on, in one request.

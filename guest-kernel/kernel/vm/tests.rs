@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 mod huge;
+mod readahead;
 
 use super::Memory;
 use super::area::{Area, Backing, Sharing};
@@ -17,6 +18,7 @@ use super::frame::{FrameIndex, FrameTable, Use};
 use super::mappings::ReverseMap;
 use super::memory_file::MemoryFiles;
 use super::page::{Page, Rights};
+use super::readahead::Readahead;
 use super::scope::Scopes;
 use super::space::AddressSpace;
 use super::swap::Swap;
@@ -50,6 +52,8 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         memory_files: MemoryFiles::default(),
         stats,
         trace: None,
+        faulting: 0,
+        readahead: Readahead::new(true),
         spaces: 0,
         system_calls: 0,
         pinned: Vec::new(),
