@@ -145,6 +145,10 @@ pub mod option {
     pub const TRACE: &str = "trace";
     /// `off`: each page is read from swap when it is asked for.
     pub const READAHEAD: &str = "readahead";
+    /// `watch`: working sets are estimated; `on`: and processes held back that do not fit.
+    pub const LOAD: &str = "load";
+    /// `process`: processes leave RAM and come back whole.
+    pub const SWAP_UNIT: &str = "unit";
     /// How many files the file disk has: their names take memory.
     pub const FILES: &str = "files";
     /// The most verbose level to log: `error`, `warn`, `info`, `debug`, `trace`.

@@ -139,6 +139,10 @@ pub struct GuestStats {
     pub system_calls: u64,
     /// Times the CPU went from one thread to another.
     pub switches: u64,
+    /// Times that load control held a process back.
+    pub held_back: u64,
+    /// Whole processes brought back from swap.
+    pub swapped_whole: u64,
     /// Timer interrupts.
     pub ticks: u64,
     /// TSC cycles from the kernel's entry to the program's first instruction; 0 until then.

@@ -13,6 +13,7 @@ use crate::arch::apic;
 use crate::arch::cpu::{self, msr};
 use crate::arch::trap::{self, Registers};
 use crate::process::signal::{Action, Info, Set, number, push_frame};
+use crate::process::swapping;
 use crate::process::tasks::{Tasks, Turn};
 use crate::process::{Ended, Event, FIRST, Interrupted, Pause, State};
 use crate::syscall::{Errno, Stop, System, dispatch};
@@ -342,11 +343,17 @@ impl Kernel {
         self.system.memory.publish();
         self.start_timer(SLICE);
         self.system.memory.tick();
+        let System { load, tasks, memory, .. } = &mut self.system;
+        load.tick(tasks, memory);
         if self.system.tasks.space.promotes {
             self.system.memory.promote_next(&mut self.system.tasks.space);
         }
         self.system.tasks.expire(self.system.machine.clock.now());
-        self.switch(Turn::Over);
+        let ticks = self.system.memory.stats.ticks;
+        self.system.tasks.space.last_run = ticks;
+        if !self.system.memory.swaps_whole || ticks.is_multiple_of(swapping::SLICES) {
+            self.switch(Turn::Over);
+        }
     }
 
     /// The running thread cannot go on: another one does, or none until an interrupt.
@@ -355,6 +362,9 @@ impl Kernel {
             let next = self.system.tasks.expire(self.system.machine.clock.now());
             if turn == Turn::Over && self.system.tasks.thread.state == State::Again || self.switch(turn) {
                 return;
+            }
+            if self.system.load.release_first(&mut self.system.tasks) {
+                continue;
             }
             let left = next.saturating_sub(self.system.machine.clock.now());
             self.system.memory.publish();
@@ -385,6 +395,9 @@ impl Kernel {
             // SAFETY: every address space's table has the kernel's half.
             unsafe { self.system.tasks.space.table.load() };
             self.system.memory.scopes.current = self.system.tasks.space.scope;
+            if self.system.memory.swaps_whole {
+                swapping::bring_in(&mut self.system.tasks, &mut self.system.memory);
+            }
         }
         let thread = &self.system.tasks.thread;
         thread.vector.restore();

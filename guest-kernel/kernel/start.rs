@@ -25,6 +25,7 @@ use crate::fs::tree::Tree;
 use crate::heap::Heap;
 use crate::kernel::{Kernel, power_off, system_call_from_user, trap_from_user};
 use crate::process::exec::{self, Arguments, Loaded};
+use crate::process::load::{Load, LoadControl};
 use crate::process::tasks::{ProcessSlot, Tasks};
 use crate::process::{self, Limits, Process, Thread, UNLIMITED, command_of};
 use crate::random::Random;
@@ -178,8 +179,17 @@ fn memory(info: &'static BootInfo, start: Gpa, gib_pages: bool) -> Memory {
         segments: Vec::new(),
         largest: largest.min(levels),
         levels,
+        swaps_whole: option_value(info, option::SWAP_UNIT) == Some("process"),
         files_written: false,
         exhausted: false,
+    }
+}
+
+fn load_control(info: &BootInfo) -> LoadControl {
+    match option_value(info, option::LOAD) {
+        Some("watch") => LoadControl::Watch,
+        Some("on") => LoadControl::On,
+        _ => LoadControl::Off,
     }
 }
 
@@ -245,6 +255,7 @@ fn program(
             heap,
         },
         tree,
+        load: Load::new(load_control(info)),
         root,
         since: 0,
     };

@@ -20,3 +20,4 @@ mod real_programs;
 mod replay;
 mod report;
 mod support;
+mod thrashing;

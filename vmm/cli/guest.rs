@@ -3,7 +3,7 @@
 use paging::policy::PolicyKind;
 
 use super::policy;
-use crate::machine::{GuestPage, GuestPaging};
+use crate::machine::{GuestPage, GuestPaging, LoadControl};
 use crate::memory::Size;
 
 /// How the guest's kernel pages.
@@ -21,6 +21,12 @@ pub struct GuestArgs {
     /// Read each page from the guest's swap only when it is asked for
     #[arg(long)]
     pub no_swap_readahead: bool,
+    /// Swap whole processes, as systems without paging did: one runs only with all of its pages in RAM
+    #[arg(long)]
+    pub swap_processes: bool,
+    /// When the working sets of all processes do not fit into RAM together: off, watch (estimate them) or on (let some wait)
+    #[arg(long, value_name = "off|watch|on", default_value = "off")]
+    pub load_control: LoadControl,
     /// Flush the TLB at each switch between processes, even where the CPU could keep them apart by PCID
     #[arg(long)]
     pub no_pcid: bool,
@@ -34,6 +40,8 @@ impl GuestArgs {
             page: self.guest_page,
             resident_limit: self.resident_limit,
             readahead: !self.no_swap_readahead,
+            swaps_processes: self.swap_processes,
+            load_control: self.load_control,
             pcid: !self.no_pcid,
         }
     }

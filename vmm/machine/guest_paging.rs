@@ -19,6 +19,10 @@ pub struct GuestPaging {
     pub resident_limit: Option<Size>,
     /// Pages are read from swap ahead of need.
     pub readahead: bool,
+    /// Processes leave RAM and come back whole.
+    pub swaps_processes: bool,
+    /// What is done when the working sets of all who run do not fit.
+    pub load_control: LoadControl,
     /// The TLB keeps address spaces apart, where the CPU can.
     pub pcid: bool,
 }
@@ -30,6 +34,8 @@ impl Default for GuestPaging {
             page: GuestPage::Small,
             resident_limit: None,
             readahead: true,
+            swaps_processes: false,
+            load_control: LoadControl::Off,
             pcid: true,
         }
     }
@@ -45,10 +51,49 @@ impl GuestPaging {
         if !self.readahead {
             options.push(format!("{}=off", option::READAHEAD));
         }
+        if self.swaps_processes {
+            options.push(format!("{}=process", option::SWAP_UNIT));
+        }
+        options.push(format!("{}={}", option::LOAD, self.load_control.name()));
         if !self.pcid {
             options.push(format!("{}=off", option::PCID));
         }
         options
+    }
+}
+
+/// What is done when the working sets of all who run do not fit into RAM together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LoadControl {
+    /// Nothing.
+    Off,
+    /// Working sets are estimated, and told in /proc/PID/status.
+    Watch,
+    /// And some processes wait while others run.
+    On,
+}
+
+impl LoadControl {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Watch, Self::On];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Watch => "watch",
+            Self::On => "on",
+        }
+    }
+}
+
+impl FromStr for LoadControl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|control| control.name() == text);
+        found.ok_or_else(|| format!("{text:?} is none of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 

@@ -15,7 +15,7 @@ pub use assemble::MachineError;
 pub use board::Streams;
 pub use boot::Start;
 pub use config::{Config, Guest, Program};
-pub use guest_paging::{GuestPage, GuestPaging};
+pub use guest_paging::{GuestPage, GuestPaging, LoadControl};
 pub use run::{End, Reading, Run, run};
 pub use vcpu::Crash;
 pub use vm::{Hypervisor, VmError};

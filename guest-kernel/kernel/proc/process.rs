@@ -118,5 +118,9 @@ pub(super) fn status(system: &System, subject: &Subject<'_>, text: &mut Text) ->
             writeln!(text, "{name}\t{:>8} kB", pages * (PAGE_SIZE as u64 / 1024))?;
         }
     }
+    if let Some(pages) = subject.space.and_then(|space| space.working_set.pages) {
+        // As it was in the last window of the process's own time; only where the machine estimates it.
+        writeln!(text, "WorkingSet:\t{:>8} kB", u64::from(pages) * (PAGE_SIZE as u64 / 1024))?;
+    }
     writeln!(text, "Threads:\t{}", process.threads)
 }

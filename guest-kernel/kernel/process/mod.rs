@@ -8,8 +8,10 @@ pub mod auxv;
 pub mod elf;
 pub mod exec;
 mod limits;
+pub mod load;
 mod queue;
 pub mod signal;
+pub mod swapping;
 pub mod tasks;
 mod thread;
 
@@ -118,6 +120,8 @@ pub struct Process {
     pub alarm: Option<Alarm>,
     /// Permission bits that new files do not get.
     pub umask: u32,
+    /// When it was last let go on after it had been held back, in ticks.
+    pub active_since: u64,
     /// What it may have at most.
     pub limits: Limits,
     /// What it used.
@@ -156,6 +160,7 @@ impl Process {
             pending: Pending::default(),
             alarm: None,
             umask: 0o022,
+            active_since: 0,
             limits: Limits::NONE,
             usage: Usage::default(),
             children_usage: Usage::default(),
@@ -185,6 +190,7 @@ impl Process {
             pending: Pending::default(),
             alarm: None,
             umask: self.umask,
+            active_since: self.active_since,
             limits: self.limits,
             usage: Usage::default(),
             children_usage: Usage::default(),

@@ -116,6 +116,12 @@ impl Others {
         self.spaces.places.get(slot.0 as usize).and_then(Option::as_deref)
     }
 
+    /// The space that has not run for longest, of those that have pages that can leave RAM.
+    pub fn waiting_longest(&self, memory: &Memory) -> Option<&AddressSpace> {
+        let all = self.spaces.iter().filter(|space| memory.pages_of_its_own(space) > 0);
+        all.min_by_key(|space| space.last_run)
+    }
+
     /// Whether there may be one more.
     #[must_use]
     pub fn has_room(&self) -> bool {
@@ -147,6 +153,16 @@ impl Others {
         let slot = process.slot;
         self.processes.put(slot.0, Box::new(process));
         slot
+    }
+
+    /// Holds a process back: none of its threads runs until it is released as often.
+    pub fn hold(&mut self, process: ProcessSlot) {
+        self.threads.hold(process);
+    }
+
+    /// Takes one hold off a process.
+    pub fn release(&mut self, process: ProcessSlot) {
+        self.threads.release(process);
     }
 
     /// Whether any thread can go on.
@@ -340,6 +356,30 @@ impl Tasks {
             return self.others.send(slot, signal, info);
         }
         self.send_own(signal, info);
+    }
+
+    /// A process by its place.
+    pub fn at(&mut self, slot: ProcessSlot) -> Option<&mut Process> {
+        if slot == self.process.slot {
+            return Some(&mut self.process);
+        }
+        self.others.processes.places.get_mut(slot.0 as usize)?.as_deref_mut()
+    }
+
+    /// The processes whose working set was estimated, with its pages. Those that share a space count once.
+    #[must_use]
+    pub fn working_sets(&self) -> Vec<(ProcessSlot, u64)> {
+        let all = self.others.processes.iter().chain([&*self.process]);
+        let live = all.filter(|process| process.ended.is_none() && !process.borrows);
+        let pages = |process: &Process| {
+            let space = if process.space == self.process.space {
+                &*self.space
+            } else {
+                self.others.space(process.space?)?
+            };
+            space.working_set.pages
+        };
+        live.filter_map(|process| Some((process.slot, pages(process)?.into()))).collect()
     }
 
     /// The process of that number, wherever it is.

@@ -30,6 +30,7 @@ use crate::fs::lock::Locks;
 use crate::fs::open::{BadDescriptor, CLOEXEC, Object, OpenFile};
 use crate::fs::tree::Tree;
 use crate::heap::Heap;
+use crate::process::load::Load;
 use crate::process::tasks::{ProcessSlot, Tasks};
 use crate::process::{Ended, Event};
 use crate::time::Clock;
@@ -108,6 +109,8 @@ pub struct System {
     pub machine: Machine,
     /// Names of files.
     pub tree: Tree,
+    /// Load control.
+    pub load: Load,
     /// The table that maps the kernel alone.
     pub root: Gpa,
     /// The time-stamp counter when the running thread got the CPU.
@@ -157,6 +160,7 @@ impl System {
     pub fn end_process(&mut self, slot: ProcessSlot, id: u32, how: Ended) {
         self.machine.locks.end(id);
         self.tasks.others.wake(Event::Lock);
+        self.load.forget(&mut self.tasks, slot);
         self.tasks.end_process(slot, how);
         self.collect_memory_files();
     }

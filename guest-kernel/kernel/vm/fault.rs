@@ -60,6 +60,9 @@ impl Memory {
         let result = self.serve(space, gva, access);
         match result {
             Ok(source) => {
+                if source != Source::Resident {
+                    space.working_set.count();
+                }
                 self.count(source);
                 if let Some(trace) = &mut self.trace {
                     trace.record((space.number, gva), access, source, since);

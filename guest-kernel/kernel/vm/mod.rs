@@ -8,7 +8,8 @@
 //! - `huge.rs`: pages of 2 MiB and 1 GiB; `promote.rs`: how small ones become huge; `lock.rs`: pages that stay in RAM;
 //! - `reclaim.rs`: how a page gives up its frame; `scope.rs`: which one, of all or of one process's; `map.rs`: what system calls change; `fork.rs`: copies of address
 //!   spaces, and their end; `file.rs`: reading and writing files; `writeback.rs`: their way to the disk; `memory_file.rs`:
-//!   files that have no disk; `trace.rs`: a record of every fault; `user.rs`: how the kernel reads and writes a program's memory.
+//!   files that have no disk; `trace.rs`: a record of every fault; `working_set.rs`: how many pages a process uses; `whole.rs`: all pages
+//!   of a process at once; `user.rs`: how the kernel reads and writes a program's memory.
 
 mod advise;
 pub mod area;
@@ -33,6 +34,8 @@ pub mod swap;
 pub mod table;
 pub mod trace;
 pub mod user;
+mod whole;
+pub mod working_set;
 mod writeback;
 
 #[cfg(test)]
@@ -98,6 +101,8 @@ pub struct Memory {
     pub largest: u32,
     /// The highest level of the page table at which the CPU has huge pages.
     pub levels: u32,
+    /// Processes leave RAM and come back whole.
+    pub swaps_whole: bool,
     /// Someone may have written to a file's pages in the cache.
     pub files_written: bool,
     /// A page could not be had for want of memory: the running program is to be killed.

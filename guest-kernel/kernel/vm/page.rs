@@ -80,6 +80,10 @@ impl Entry {
     const DIRTY: u64 = 1 << 6;
     /// The kernel's own mark in a resident page's entry: it stays in RAM.
     const LOCKED: u64 = 1 << 9;
+    /// Used, as a policy found out and then took the CPU's mark away; for the working set.
+    const USED: u64 = 1 << 10;
+    /// Used, as the working set's estimate found out and then took the CPU's mark away; for the policies.
+    const COUNTED: u64 = 1 << 11;
     /// Above the last level: a huge page and not a table.
     const LARGE: u64 = 1 << 7;
     const NO_EXECUTE: u64 = 1 << 63;
@@ -188,16 +192,36 @@ impl Entry {
             && (self.0 & Self::NO_EXECUTE == 0 || !rights.allow(Rights::EXECUTE))
     }
 
-    /// Whether the page was used since the mark was last taken away.
+    /// Whether the page was used since a policy last took the mark away.
     #[must_use]
     pub const fn is_accessed(self) -> bool {
-        self.0 & Self::ACCESSED != 0
+        self.0 & (Self::ACCESSED | Self::COUNTED) != 0
     }
 
-    /// Without the mark of use.
+    /// Without the mark of use; the working set's estimate still knows.
     #[must_use]
     pub const fn not_accessed(self) -> Self {
-        Self(self.0 & !Self::ACCESSED)
+        let used = if self.0 & Self::ACCESSED != 0 { Self::USED } else { 0 };
+        Self(self.0 & !(Self::ACCESSED | Self::COUNTED) | used)
+    }
+
+    /// Whether the page was used since the estimate last took the mark away.
+    #[must_use]
+    pub const fn is_in_working_set(self) -> bool {
+        self.0 & (Self::ACCESSED | Self::USED) != 0
+    }
+
+    /// Without the mark for the estimate; the policies still know.
+    #[must_use]
+    pub const fn not_in_working_set(self) -> Self {
+        let counted = if self.0 & Self::ACCESSED != 0 { Self::COUNTED } else { 0 };
+        Self(self.0 & !(Self::ACCESSED | Self::USED) | counted)
+    }
+
+    /// Whether the CPU marks the next use.
+    #[must_use]
+    pub const fn is_marked(self) -> bool {
+        self.0 & Self::ACCESSED != 0
     }
 
     /// Whether the page was written since it became resident.

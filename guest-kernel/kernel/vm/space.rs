@@ -8,6 +8,7 @@ use super::area::{Area, AreaMap, Kind, LOWEST, PageSize};
 use super::page::Rights;
 use super::scope::Scope;
 use super::table::{PageTable, USER_END};
+use super::working_set::WorkingSet;
 use super::{Memory, OutOfMemory};
 
 /// The stack starts here and grows down.
@@ -39,6 +40,10 @@ pub struct AddressSpace {
     pub scope: Scope,
     /// How many bytes it may have mapped.
     pub limit: u64,
+    /// When it last ran, in ticks.
+    pub last_run: u64,
+    /// How much of it is in use.
+    pub working_set: WorkingSet,
     /// Areas that come are locked.
     pub locks_all: bool,
     /// Small pages may become huge ones.
@@ -96,6 +101,8 @@ impl AddressSpace {
             users: 1,
             scope: Scope::GLOBAL,
             limit: u64::MAX,
+            last_run: 0,
+            working_set: WorkingSet::UNKNOWN,
             locks_all: false,
             promotes: false,
             promote_at: Gva(0),

@@ -220,6 +220,11 @@ impl PageTable {
         Self { root, top: TOP, tag: Tag::NONE, has_huge: false }
     }
 
+    /// Makes the CPU forget all that it knows of it.
+    pub fn flush(&self) {
+        self.tag.flush();
+    }
+
     /// Where its root is.
     #[must_use]
     pub const fn root(&self) -> Gpa {

@@ -60,6 +60,7 @@ fn memory(frames: u64, slots: usize, policy: PolicyKind) -> Memory {
         segments: Vec::new(),
         largest: 0,
         levels: 2,
+        swaps_whole: false,
         files_written: false,
         exhausted: false,
     }
