@@ -7,6 +7,7 @@ use abi::addr::{Gva, PAGE_SIZE};
 use super::{Arguments, Errno, Outcome, Stop, System};
 use crate::fs::open::{Object, READ_WRITE};
 use crate::vm::area::{Area, Backing, Kind, LOWEST, Sharing};
+use crate::vm::fault::Invalid;
 use crate::vm::page::{Page, Rights};
 use crate::vm::space::{AddressSpace, MAPPINGS_TOP};
 use crate::vm::table::USER_END;
@@ -242,9 +243,12 @@ pub fn madvise(system: &mut System, [start, bytes, advice, ..]: Arguments) -> Ou
         PAGEOUT => memory.page_out(space, &range),
         POPULATE_READ | POPULATE_WRITE => {
             let access = if advice == POPULATE_WRITE { Rights::WRITE } else { Rights::READ };
-            if covered {
-                memory.populate(space, &range, access, false)?;
-            }
+            // The first page that cannot be had says why.
+            memory.populate(space, &range, access, false).map_err(|error| match error {
+                Invalid::NoArea => Errno::NOMEM,
+                Invalid::NoRight => Errno::INVAL,
+                error => error.into(),
+            })?;
         }
         // What cannot be had ahead of need is had, or refused, when it is needed.
         WILLNEED => _ = memory.populate(space, &range, Rights::READ, true),

@@ -12,6 +12,7 @@ pub const CRASH: &str = env!("BIFOLD_PROGRAM_CRASH");
 pub const FAULTS: &str = env!("BIFOLD_PROGRAM_FAULTS");
 pub const SIMD: &str = env!("BIFOLD_PROGRAM_SIMD");
 pub const SORT: &str = env!("BIFOLD_PROGRAM_SORT");
+pub const STRESS: &str = env!("BIFOLD_PROGRAM_STRESS");
 pub const WALK: &str = env!("BIFOLD_PROGRAM_WALK");
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stack/guests");

@@ -1,0 +1,83 @@
+//! What the machine has free, as /proc tells it: for comparing before and after, when this process is alone.
+
+use std::fs::read_to_string;
+
+use super::os;
+
+/// Kilobytes that somebody holds and this process does not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Machine {
+    /// Frames that are neither free nor hold a page: the kernel's own.
+    kernel: i64,
+    /// Page tables.
+    tables: i64,
+    /// Anonymous pages of others in RAM.
+    anonymous: i64,
+    /// Pages of files in memory, in RAM. All are gone with their files.
+    memory_files: i64,
+    /// Swap that holds none of this process's pages.
+    swap: i64,
+}
+
+impl Machine {
+    /// Now. This process's own pages leave RAM first, so that each that was written has its place on swap; the first look brings
+    /// back those that looking takes.
+    pub fn now() -> Self {
+        page_out();
+        Self::look();
+        Self::look()
+    }
+
+    fn look() -> Self {
+        let (own, machine) = (read("/proc/self/status"), read("/proc/meminfo"));
+        let [all, free, cached, anonymous, memory_files, tables, swap, swap_free] = [
+            "MemTotal:",
+            "MemFree:",
+            "Cached:",
+            "AnonPages:",
+            "Shmem:",
+            "PageTables:",
+            "SwapTotal:",
+            "SwapFree:",
+        ]
+        .map(|name| kilobytes(&machine, name));
+        Self {
+            kernel: all - free - cached - anonymous - tables,
+            tables,
+            anonymous: anonymous - kilobytes(&own, "RssAnon:"),
+            memory_files,
+            swap: swap - swap_free - kilobytes(&own, "VmSwap:"),
+        }
+    }
+
+    /// Kilobytes that are held later on and were not before.
+    pub fn leaked(&self, later: &Self) -> i64 {
+        let fields = |of: &Self| [of.kernel, of.tables, of.anonymous, of.memory_files, of.swap];
+        let leaked =
+            fields(later).iter().zip(fields(self)).map(|(later, before)| (later - before).max(0)).sum();
+        if leaked > 0 {
+            eprintln!("stress: before {self:?}, after {later:?}");
+        }
+        leaked
+    }
+}
+
+fn page_out() {
+    for line in read("/proc/self/maps").lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let Some((start, end)) = range else { continue };
+        let address = |text| usize::from_str_radix(text, 16).unwrap_or(0);
+        let (start, end) = (address(start), address(end));
+        let _ = os::advise(start, (end - start) / programs::PAGE, libc::MADV_PAGEOUT);
+    }
+}
+
+fn read(path: &str) -> String {
+    read_to_string(path)
+        .unwrap_or_else(|error| programs::fail(format!("stress: cannot read {path}: {error}")))
+}
+
+fn kilobytes(text: &str, name: &str) -> i64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
