@@ -299,7 +299,7 @@ fn set_len(system: &mut System, file: FileId, len: u64) -> Outcome {
     if len > i64::MAX as u64 {
         return Err(Errno::INVAL.into());
     }
-    system.memory.set_file_len(file, len)?;
+    system.set_file_len(file, len)?;
     system.memory.attributes_mut(file).mtime_ns = system.machine.clock.unix();
     Ok(0)
 }

@@ -3,6 +3,7 @@
 use abi::addr::{Gva, PAGE_SIZE};
 
 use super::Memory;
+use super::area::{Backing, Sharing};
 use super::fault::Invalid;
 use super::frame::{FrameIndex, Use};
 use super::memory_file::LONGEST;
@@ -58,6 +59,18 @@ impl Memory {
             self.files.tell_len(file).map_err(|_| Errno::IO)?;
         }
         Ok(())
+    }
+
+    /// What a process wrote to private mappings past a file's end is gone, as the file's own pages there are.
+    pub fn drop_copies(&mut self, space: &AddressSpace, file: FileId) {
+        let len = self.file_len(file).next_multiple_of(PAGE_SIZE as u64);
+        for area in space.areas.all() {
+            let Backing::File { page, sharing: Sharing::Private, .. } = area.backing else { continue };
+            let past = area.start + len.saturating_sub(u64::from(page) * PAGE_SIZE as u64);
+            if area.is_of(file) && past < area.end {
+                self.discard(space, &(past..area.end));
+            }
+        }
     }
 
     /// What is known of a file, on the disk or not.

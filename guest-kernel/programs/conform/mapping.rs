@@ -249,6 +249,8 @@ fn memory_file() {
     file.set_len(4 * PAGE as u64).unwrap();
     let bytes = map(&file, 4, READ_WRITE, libc::MAP_SHARED);
     assert_eq!((&bytes[PAGE..PAGE + 9], now(bytes, 0), now(bytes, PAGE + 9)), (&b"in memory"[..], 0, 0));
+    let copy = map(&file, 4, READ_WRITE, libc::MAP_PRIVATE);
+    copy[3 * PAGE + 1] = 9;
     let other = child(|| {
         bytes[3 * PAGE] = 7;
         0
@@ -260,6 +262,7 @@ fn memory_file() {
     assert_eq!((now(bytes, PAGE + 1), now(bytes, PAGE + 2)), (b'n', 0));
     file.set_len(4 * PAGE as u64).unwrap();
     assert_eq!((now(bytes, PAGE + 2), now(bytes, 3 * PAGE)), (0, 0), "what was cut does not come back");
+    assert_eq!(now(copy, 3 * PAGE + 1), 0, "nor do private copies of it");
     for far in [3 << 20, 3 << 30, 600 << 30] {
         file.write_all_at(b"far", far).unwrap();
         let mut near = [0; 4];
