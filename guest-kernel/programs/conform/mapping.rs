@@ -97,6 +97,13 @@ fn coherent() {
     assert_eq!(in_file(&file, PAGE + 7), 0xaa);
     file.write_all_at(&[0xbb, 0xcc], 2 * PAGE as u64 - 1).unwrap();
     assert_eq!((now(bytes, 2 * PAGE - 1), now(bytes, 2 * PAGE)), (0xbb, 0xcc));
+    file.write_all_at(&bytes[PAGE + 7..PAGE + 8], PAGE as u64 + 20).unwrap();
+    file.read_exact_at(&mut bytes[PAGE + 30..PAGE + 34], PAGE as u64 + 20).unwrap();
+    assert_eq!(
+        (now(bytes, PAGE + 20), now(bytes, PAGE + 30)),
+        (0xaa, 0xaa),
+        "from and to the mapped page itself"
+    );
     // SAFETY: the range is mapped.
     assert_eq!(unsafe { libc::msync(bytes.as_mut_ptr().cast(), 6 * PAGE, libc::MS_SYNC) }, 0);
     bytes[PAGE + 7] = 0xad;

@@ -1,8 +1,14 @@
 //! What the machine has free, as /proc tells it: for comparing before and after, when this process is alone.
 
-use std::fs::read_to_string;
+use std::fs::File;
+use std::io::Read;
+
+use programs::{PAGE, fail};
 
 use super::os;
+
+/// More than any of the files has.
+const TEXT: usize = 2 * PAGE;
 
 /// Kilobytes that somebody holds and this process does not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,16 +26,19 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Now. This process's own pages leave RAM first, so that each that was written has its place on swap; the first look brings
-    /// back those that looking takes.
+    /// Now. This process's own pages leave RAM first, so that each that was written has its place on swap, those that looking takes,
+    /// too; the second look brings those back.
     pub fn now() -> Self {
+        Self::look();
         page_out();
         Self::look();
         Self::look()
     }
 
     fn look() -> Self {
-        let (own, machine) = (read("/proc/self/status"), read("/proc/meminfo"));
+        let mut buffers = [[0; TEXT]; 2];
+        let [own, machine] = &mut buffers;
+        let (own, machine) = (read("/proc/self/status", own), read("/proc/meminfo", machine));
         let [all, free, cached, anonymous, memory_files, tables, swap, swap_free] = [
             "MemTotal:",
             "MemFree:",
@@ -40,13 +49,13 @@ impl Machine {
             "SwapTotal:",
             "SwapFree:",
         ]
-        .map(|name| kilobytes(&machine, name));
+        .map(|name| kilobytes(machine, name));
         Self {
             kernel: all - free - cached - anonymous - tables,
             tables,
-            anonymous: anonymous - kilobytes(&own, "RssAnon:"),
+            anonymous: anonymous - kilobytes(own, "RssAnon:"),
             memory_files,
-            swap: swap - swap_free - kilobytes(&own, "VmSwap:"),
+            swap: swap - swap_free - kilobytes(own, "VmSwap:"),
         }
     }
 
@@ -63,18 +72,20 @@ impl Machine {
 }
 
 fn page_out() {
-    for line in read("/proc/self/maps").lines() {
+    for line in read("/proc/self/maps", &mut [0; TEXT]).lines() {
         let range = line.split(' ').next().and_then(|range| range.split_once('-'));
         let Some((start, end)) = range else { continue };
         let address = |text| usize::from_str_radix(text, 16).unwrap_or(0);
         let (start, end) = (address(start), address(end));
-        let _ = os::advise(start, (end - start) / programs::PAGE, libc::MADV_PAGEOUT);
+        let _ = os::advise(start, (end - start) / PAGE, libc::MADV_PAGEOUT);
     }
 }
 
-fn read(path: &str) -> String {
-    read_to_string(path)
-        .unwrap_or_else(|error| programs::fail(format!("stress: cannot read {path}: {error}")))
+/// Reads a file without allocating: where the heap ends must not depend on how often one looks.
+fn read<'a>(path: &str, to: &'a mut [u8; TEXT]) -> &'a str {
+    let bytes = File::open(path).and_then(|mut file| file.read(to));
+    let bytes = bytes.unwrap_or_else(|error| fail(format!("stress: cannot read {path}: {error}")));
+    str::from_utf8(&to[..bytes]).unwrap_or("")
 }
 
 fn kilobytes(text: &str, name: &str) -> i64 {
