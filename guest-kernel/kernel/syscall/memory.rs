@@ -50,8 +50,9 @@ pub fn mmap(system: &mut System, [hint, bytes, protection, flags, number, offset
     let start = place(system, hint, bytes, flags)?;
     let backing = backing(system, (bytes, protection), flags, (number, offset))?;
     let area = Area { start, end: start + bytes, rights: rights(protection), kind: Kind::Mapping, backing };
+    let last = flags & flag::FIXED != 0 && shows_memory_files(system, &(start..area.end));
     let mapped = system.memory.map(&mut system.tasks.space, area);
-    if flags & flag::FIXED != 0 || mapped.is_err() {
+    if last || mapped.is_err() {
         system.collect_memory_files();
     }
     mapped.map_err(Errno::from)?;
@@ -133,9 +134,21 @@ pub fn munmap(system: &mut System, [start, bytes, ..]: Arguments) -> Outcome {
     if range.is_empty() {
         return Err(Errno::INVAL.into());
     }
+    let last = shows_memory_files(system, &range);
     system.memory.unmap_range(&mut system.tasks.space, &range).map_err(Errno::from)?;
-    system.collect_memory_files();
+    if last {
+        system.collect_memory_files();
+    }
     Ok(0)
+}
+
+/// Whether a file without a disk may lose its last user when a range is unmapped.
+fn shows_memory_files(system: &System, range: &Range<Gva>) -> bool {
+    let backed = |area: &Area| match area.backing {
+        Backing::File { file, .. } => file.memory_number().is_some(),
+        Backing::Anonymous => false,
+    };
+    system.tasks.space.areas.within(range).any(backed)
 }
 
 pub fn mprotect(system: &mut System, [start, bytes, protection, ..]: Arguments) -> Outcome {
@@ -182,8 +195,13 @@ pub fn mremap(system: &mut System, [start, old, new, flags, target, _]: Argument
         if target.start < old.end && old.start < target.end {
             return Err(Errno::INVAL.into());
         }
-        system.memory.unmap_range(space, &target).map_err(Errno::from)?;
-        return relocate(system, &area, old, bytes, target.start);
+        let last = shows_memory_files(system, &target);
+        system.memory.unmap_range(&mut system.tasks.space, &target).map_err(Errno::from)?;
+        let moved = relocate(system, &area, old, bytes, target.start);
+        if last {
+            system.collect_memory_files();
+        }
+        return moved;
     }
     let have = old.end - old.start;
     if bytes <= have {

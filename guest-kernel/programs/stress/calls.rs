@@ -17,11 +17,11 @@ impl Worker {
     /// One call or a few.
     pub fn call(&mut self) -> Result<(), Wrong> {
         match self.random.below(24) {
-            0..=2 => self.map_private(),
-            3 => self.map_shared(),
-            4..=6 => self.map_file(),
-            7 => self.unmap(),
-            8..=10 => self.protect(),
+            0..=3 => self.map_private(),
+            4 => self.map_shared(),
+            5..=7 => self.map_file(),
+            8 => self.unmap(),
+            9..=10 => self.protect(),
             11 => self.shrink(),
             12 => self.grow(),
             13..=14 => self.relocate(),
@@ -38,9 +38,9 @@ impl Worker {
         }
     }
 
-    /// Pages of the arena: few, or some, or now and then any number.
+    /// Pages of the arena, most often few.
     pub fn range(&mut self, most: usize) -> Range<usize> {
-        let most = if self.random.below(2) == 0 { most.min(4) } else { most };
+        let most = if self.random.below(8) == 0 { most } else { most.min(4) };
         let start = self.random.below(self.arena.len);
         start..(start + 1 + self.random.below(most)).min(self.arena.len)
     }
@@ -103,7 +103,7 @@ impl Worker {
     }
 
     fn unmap(&mut self) -> Result<(), Wrong> {
-        let range = self.range(self.arena.len / 2);
+        let range = self.range(MOST);
         self.unmap_range(&range)
     }
 
@@ -115,7 +115,7 @@ impl Worker {
     }
 
     fn protect(&mut self) -> Result<(), Wrong> {
-        let mut range = self.range(self.arena.len / 2);
+        let mut range = self.range(MOST);
         let rights = self.rights();
         // What comes before a hole may be changed, or not.
         let want = match self.arena.hole(&range) {

@@ -30,6 +30,7 @@ impl Worker {
     /// A child's life.
     fn live(&mut self, seed: u64, most: usize) -> ! {
         self.random = Random::new(seed);
+        self.options.forks = false;
         self.parents |= self.arena.objects();
         let calls = most.min(self.calls() + self.random.below(CHILDS_CALLS));
         let right = self.check_all().and_then(|()| self.steps(calls)).and_then(|()| self.check_all());

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use programs::{PAGE, fail};
 
+use super::objects::OBJECTS;
 use super::os;
 
 /// More than any of the files has.
@@ -13,8 +14,10 @@ const TEXT: usize = 2 * PAGE;
 /// Kilobytes that somebody holds and this process does not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Machine {
-    /// Frames that are neither free nor hold a page: the kernel's own.
+    /// The kernel's own, but for page tables and what its heap was given, which it keeps.
     kernel: i64,
+    /// What of the kernel's heap is in use.
+    heap: i64,
     /// Page tables.
     tables: i64,
     /// Anonymous pages of others in RAM.
@@ -39,19 +42,22 @@ impl Machine {
         let mut buffers = [[0; TEXT]; 2];
         let [own, machine] = &mut buffers;
         let (own, machine) = (read("/proc/self/status", own), read("/proc/meminfo", machine));
-        let [all, free, cached, anonymous, memory_files, tables, swap, swap_free] = [
+        let [all, free, cached, anonymous, memory_files, tables, slab, heap, swap, swap_free] = [
             "MemTotal:",
             "MemFree:",
             "Cached:",
             "AnonPages:",
             "Shmem:",
             "PageTables:",
+            "Slab:",
+            "SUnreclaim:",
             "SwapTotal:",
             "SwapFree:",
         ]
         .map(|name| kilobytes(machine, name));
         Self {
-            kernel: all - free - cached - anonymous - tables,
+            kernel: all - free - cached - anonymous - tables - slab,
+            heap,
             tables,
             anonymous: anonymous - kilobytes(own, "RssAnon:"),
             memory_files,
@@ -61,13 +67,36 @@ impl Machine {
 
     /// Kilobytes that are held later on and were not before.
     pub fn leaked(&self, later: &Self) -> i64 {
-        let fields = |of: &Self| [of.kernel, of.tables, of.anonymous, of.memory_files, of.swap];
+        let fields = |of: &Self| [of.kernel, of.heap, of.tables, of.anonymous, of.memory_files, of.swap];
         let leaked =
             fields(later).iter().zip(fields(self)).map(|(later, before)| (later - before).max(0)).sum();
         if leaked > 0 {
             eprintln!("stress: before {self:?}, after {later:?}");
         }
         leaked
+    }
+}
+
+/// Makes more processes and files at once than there will be later, so that lists that the kernel keeps of them are not longer then.
+pub fn stretch(processes: usize) {
+    let ((ready, tell), (go, start)) = (os::pipe(), os::pipe());
+    let mut byte = 0u8;
+    let place = (&raw mut byte).addr();
+    for _ in 0..3 * processes {
+        if os::fork().is_none() {
+            (0..OBJECTS).for_each(|_| _ = os::shared_pages(PAGE));
+            let told = os::write(tell, place, 1).and_then(|_| os::read(go, place, 1));
+            os::exit(i32::from(told.is_err()));
+        }
+    }
+    for _ in 0..3 * processes {
+        let _ = os::read(ready, place, 1);
+    }
+    for _ in 0..3 * processes {
+        let _ = os::write(start, place, 1);
+    }
+    for _ in 0..3 * processes {
+        os::wait(-1, true);
     }
 }
 

@@ -12,6 +12,8 @@ use super::objects::{FILES, Shared};
 use super::os::{self, Answer};
 use super::signals;
 
+/// Pages that are stored to between two calls, and that are checked.
+const PAGES_A_CALL: usize = 4;
 /// So many steps from one check of everything to the next, on average.
 const STEPS_A_CHECK: usize = 1000;
 /// From one fork to the next.
@@ -77,8 +79,10 @@ impl Worker {
     pub fn steps(&mut self, calls: usize) -> Result<(), Wrong> {
         while self.calls() < calls {
             self.call()?;
-            self.store_somewhere();
-            self.check_somewhere()?;
+            for _ in 0..PAGES_A_CALL {
+                self.store_somewhere();
+                self.check_somewhere()?;
+            }
             if self.random.below(STEPS_A_CHECK) == 0 {
                 self.check_all()?;
             }
@@ -129,7 +133,13 @@ impl Worker {
 
     fn check_somewhere(&mut self) -> Result<(), Wrong> {
         let page = self.somewhere();
-        if self.arena.is_readable(self.shared, page) { self.check(page) } else { self.refused(page) }
+        if self.arena.is_readable(self.shared, page) {
+            self.check(page)
+        } else if self.random.below(4) == 0 {
+            self.refused(page)
+        } else {
+            Ok(())
+        }
     }
 
     /// Checks every page that can be loaded from.
