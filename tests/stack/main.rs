@@ -17,4 +17,5 @@ mod programs;
 mod real_programs;
 mod replay;
 mod report;
+mod stress;
 mod support;
