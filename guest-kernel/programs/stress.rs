@@ -1,10 +1,10 @@
 //! Random memory system calls from several processes, with every page's content checked against a model.
 //!
-//! `stress --calls N --processes P --seed S [--pages N] [--signals] [--forks] [--leaks]`
+//! `stress --calls N --processes P --seed S [--pages N] [--signals] [--forks] [--leaks] [--file PATH]`
 //!
 //! Each process has an arena of so many pages (`arena.rs`) that it maps, protects, moves and gives up at random; between the calls it
 //! stores to pages and checks others. The first byte that is not as the model has it ends the program with status 1, and so does a call that does
-//! not answer as it should. `--leaks` compares what the machine has free before and after: for a machine that runs nothing else.
+//! not answer as it should. One of the files that the first process maps is PATH; all others are in memory. `--leaks` compares what the machine has free before and after: for a machine that runs nothing else.
 
 #[path = "stress/advice.rs"]
 mod advice;
@@ -48,16 +48,19 @@ pub struct Options {
     signals: bool,
     forks: bool,
     leaks: bool,
+    file: Option<&'static str>,
 }
 
 fn main() -> ExitCode {
     let Some(options) = parse() else {
-        fail("usage: stress --calls N --processes P --seed S [--pages N] [--signals] [--forks] [--leaks]");
+        fail(
+            "usage: stress --calls N --processes P --seed S [--pages N] [--signals] [--forks] [--leaks] [--file PATH]",
+        );
     };
     signals::handle();
-    // What is only made once, and kept, is there after the first round.
+    // What the kernel makes once, and keeps, is there after a short round.
     let before = options.leaks.then(|| {
-        run(&Options { calls: options.calls.min(options.processes * 100), ..options });
+        run(&Options { calls: options.processes, ..options });
         machine::stretch(options.processes);
         Machine::now()
     });
@@ -69,8 +72,16 @@ fn main() -> ExitCode {
 }
 
 fn parse() -> Option<Options> {
-    let mut options =
-        Options { calls: 0, processes: 1, seed: 1, pages: 256, signals: false, forks: false, leaks: false };
+    let mut options = Options {
+        calls: 0,
+        processes: 1,
+        seed: 1,
+        pages: 256,
+        signals: false,
+        forks: false,
+        leaks: false,
+        file: None,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next()?.parse().ok();
@@ -82,6 +93,7 @@ fn parse() -> Option<Options> {
             "--signals" => options.signals = true,
             "--forks" => options.forks = true,
             "--leaks" => options.leaks = true,
+            "--file" => options.file = Some(arguments.next()?.leak()),
             _ => return None,
         }
     }

@@ -76,6 +76,17 @@ impl Worker {
         if self.random.below(3) == 0 { MAP_POPULATE } else { 0 }
     }
 
+    /// Maps the whole arena and stores to every page, so that memory is short from the start.
+    pub fn fill(&mut self) -> Result<(), Wrong> {
+        let (all, rights) = (0..self.arena.len, PROT_READ | PROT_WRITE);
+        let start = self.arena.address(0);
+        let got = os::map(start, all.len(), rights, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        self.expect("mmap of all", got, Ok(start))?;
+        self.arena.map(&all, rights, View::ZEROS);
+        all.for_each(|page| self.store(page));
+        Ok(())
+    }
+
     fn map_private(&mut self) -> Result<(), Wrong> {
         let (range, flags) = (self.range(MOST), self.populate());
         self.map(&range, View::ZEROS, flags)

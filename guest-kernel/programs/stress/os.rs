@@ -1,7 +1,8 @@
 //! System calls, each with its result or errno.
 
-use std::ffi::CStr;
+use std::fs::File;
 use std::io;
+use std::os::fd::IntoRawFd;
 use std::ptr::{self, without_provenance_mut};
 
 use programs::{PAGE, fail};
@@ -109,9 +110,18 @@ pub fn memory_file() -> i32 {
 }
 
 /// Opens what is there.
-pub fn open(path: &CStr) -> i32 {
-    // SAFETY: the path is a C string.
-    must(answer(unsafe { libc::open(path.as_ptr(), libc::O_RDWR) } as isize), "open a device")
+pub fn open(path: &str) -> i32 {
+    match File::options().read(true).write(true).open(path) {
+        Ok(file) => file.into_raw_fd(),
+        Err(error) => fail(format!("stress: cannot open {path}: {error}")),
+    }
+}
+
+/// Opens a file that is there, and empties it.
+pub fn open_empty(path: &str) -> i32 {
+    let file = open(path);
+    must(truncate(file, 0), "empty the file");
+    file
 }
 
 /// The two ends of a pipe: to read, to write.

@@ -50,9 +50,12 @@ impl Worker {
             random: Random::new(options.seed.wrapping_add(number as u64) << 20),
             shared: Shared::new(),
             parents: 0,
-            files: std::array::from_fn(|_| os::memory_file()),
+            files: std::array::from_fn(|file| match options.file {
+                Some(path) if (number, file) == (0, 0) => os::open_empty(path),
+                _ => os::memory_file(),
+            }),
             pipe: os::pipe(),
-            zero: os::open(c"/dev/zero"),
+            zero: os::open("/dev/zero"),
             number,
             name: format!("seed {}, process {number}", options.seed),
             arena: Arena::new(options.pages),
@@ -62,8 +65,15 @@ impl Worker {
     /// Makes this process's part of the calls. Returns its exit status.
     pub fn run(mut self) -> i32 {
         let share = self.options.calls.div_ceil(self.options.processes);
-        let right = self.steps(share).and_then(|()| self.check_all()).and_then(|()| self.unmap_all());
+        let right = self.work(share);
         self.status(right)
+    }
+
+    fn work(&mut self, calls: usize) -> Result<(), Wrong> {
+        self.fill()?;
+        self.steps(calls)?;
+        self.check_all()?;
+        self.unmap_all()
     }
 
     /// Says what is wrong, if anything is.
