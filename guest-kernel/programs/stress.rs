@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     signals::handle();
     // What the kernel makes once, and keeps, is there after a short round.
     let before = options.leaks.then(|| {
-        run(&Options { calls: options.processes, ..options });
+        run(&Options { calls: options.processes, pages: calls::MOST, ..options });
         machine::stretch(options.processes);
         Machine::now()
     });
