@@ -23,6 +23,8 @@ struct State {
     free: [*mut u8; CLASSES],
     /// How many of them are pages.
     pages: usize,
+    /// Bytes of the blocks that are handed out.
+    used: usize,
 }
 
 /// The class of a page.
@@ -37,7 +39,7 @@ impl Heap {
     /// A heap with no memory yet.
     #[must_use]
     pub const fn empty() -> Self {
-        Self(UnsafeCell::new(State { next: 0, end: 0, free: [null_mut(); CLASSES], pages: 0 }))
+        Self(UnsafeCell::new(State { next: 0, end: 0, free: [null_mut(); CLASSES], pages: 0, used: 0 }))
     }
 
     /// Gives the heap its region.
@@ -77,6 +79,13 @@ impl Heap {
         (state.next, state.end) = (start, start + region.len());
     }
 
+    /// Bytes that are in use.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        // SAFETY: exclusive, see Sync.
+        unsafe { &*self.0.get() }.used
+    }
+
     /// Gives it a page, for ever.
     pub fn donate(&self, page: &'static mut [u8; PAGE_SIZE]) {
         // SAFETY: exclusive, see Sync; the page is nobody else's.
@@ -89,10 +98,23 @@ fn class(layout: Layout) -> usize {
     (bytes.trailing_zeros() - SMALLEST) as usize
 }
 
+const fn bytes(class: usize) -> usize {
+    1 << (class as u32 + SMALLEST)
+}
+
 impl State {
-    /// A block and whether it is known to be all zeros.
-    fn take(&mut self, layout: Layout) -> (*mut u8, bool) {
+    /// A block of so many bytes at least, and whether it is known to be all zeros.
+    fn hand_out(&mut self, layout: Layout) -> (*mut u8, bool) {
         let class = class(layout);
+        let (block, zero) = self.take(class);
+        if !block.is_null() {
+            self.used += bytes(class);
+        }
+        (block, zero)
+    }
+
+    /// A block of a class and whether it is known to be all zeros.
+    fn take(&mut self, class: usize) -> (*mut u8, bool) {
         let reused = self.free[class];
         if !reused.is_null() {
             // SAFETY: a free block holds the address of the next one, see `dealloc`.
@@ -102,9 +124,9 @@ impl State {
         }
         if class < PAGE_CLASS && self.pages > 0 {
             self.cut_page(class);
-            return self.take(layout);
+            return self.take(class);
         }
-        let bytes = 1usize << (class as u32 + SMALLEST);
+        let bytes = bytes(class);
         let start = self.next.next_multiple_of(bytes.min(PAGE_SIZE));
         if start + bytes > self.end {
             return (null_mut(), false);
@@ -119,7 +141,7 @@ impl State {
         // SAFETY: as in `take`.
         self.free[PAGE_CLASS] = unsafe { page.cast::<*mut u8>().read() };
         self.pages -= 1;
-        for at in (0..PAGE_SIZE).step_by(1 << (class as u32 + SMALLEST)) {
+        for at in (0..PAGE_SIZE).step_by(bytes(class)) {
             self.put(page.wrapping_add(at), class);
         }
     }
@@ -139,12 +161,12 @@ impl State {
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: exclusive, see Sync.
-        unsafe { &mut *self.0.get() }.take(layout).0
+        unsafe { &mut *self.0.get() }.hand_out(layout).0
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: exclusive, see Sync.
-        let (block, zero) = unsafe { &mut *self.0.get() }.take(layout);
+        let (block, zero) = unsafe { &mut *self.0.get() }.hand_out(layout);
         if !zero && !block.is_null() {
             // SAFETY: the block is ours and at least that long.
             unsafe { block.write_bytes(0, layout.size()) };
@@ -154,6 +176,9 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: exclusive, see Sync.
-        unsafe { &mut *self.0.get() }.put(block, class(layout));
+        let state = unsafe { &mut *self.0.get() };
+        let class = class(layout);
+        state.used -= bytes(class);
+        state.put(block, class);
     }
 }

@@ -73,6 +73,11 @@ impl Random {
         mix(self.0)
     }
 
+    /// A number below `end`.
+    pub const fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
     /// A number from 0 up to 1, not including it.
     pub const fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
@@ -94,6 +99,8 @@ pub fn holds(page: &Page, number: usize, version: u32) -> bool {
     page.iter().all(|word| *word == words.next())
 }
 
-const fn words(number: usize, version: u32) -> Random {
+/// The words of a page's version, from its first on.
+#[must_use]
+pub const fn words(number: usize, version: u32) -> Random {
     Random::new(mix(number as u64) ^ ((version as u64) << 32))
 }

@@ -19,5 +19,6 @@ mod programs;
 mod real_programs;
 mod replay;
 mod report;
+mod stress;
 mod support;
 mod thrashing;

@@ -10,26 +10,44 @@ use crate::syscall::System;
 use crate::time::SECOND;
 use crate::vm::Memory;
 use crate::vm::frame::{FrameIndex, Use};
+use crate::vm::huge;
 
 const KIB_A_PAGE: u64 = PAGE_SIZE as u64 / 1024;
 
-/// Resident pages of files on the disk, of files without one, and anonymous ones.
-fn kinds(memory: &Memory) -> (u64, u64, u64) {
-    let (mut disk, mut memory_files, mut anonymous) = (0, 0, 0);
-    for frame in (0..memory.frames.len()).map(FrameIndex) {
-        match memory.frames.get(frame) {
-            Use::Cache { file, .. } if file.memory_number().is_some() => memory_files += 1,
-            Use::Cache { .. } => disk += 1,
-            Use::Anonymous { .. } => anonymous += 1,
-            _ => {}
+/// How many frames hold what.
+#[derive(Default)]
+struct Frames {
+    /// Pages of files on the disk.
+    disk: u64,
+    /// Pages of files without one.
+    memory_files: u64,
+    anonymous: u64,
+    tables: u64,
+    /// What the kernel's heap was given.
+    heap: u64,
+}
+
+impl Frames {
+    fn of(memory: &Memory) -> Self {
+        let mut frames = Self::default();
+        for frame in (0..memory.frames.len()).map(FrameIndex) {
+            match memory.frames.get(frame) {
+                Use::Cache { file, .. } if file.memory_number().is_some() => frames.memory_files += 1,
+                Use::Cache { .. } => frames.disk += 1,
+                Use::Anonymous { .. } => frames.anonymous += 1,
+                Use::Huge { level, .. } => frames.anonymous += u64::from(huge::pages(level.into())),
+                Use::Table { .. } | Use::Spare { .. } => frames.tables += 1,
+                Use::Kernel => frames.heap += 1,
+                _ => {}
+            }
         }
+        frames
     }
-    (disk, memory_files, anonymous)
 }
 
 pub(super) fn meminfo(system: &System, text: &mut Text) -> fmt::Result {
     let memory = &system.memory;
-    let (disk, memory_files, anonymous) = kinds(memory);
+    let Frames { disk, memory_files, anonymous, tables, heap } = Frames::of(memory);
     let slots = memory.swap.slots.count();
     let used = u64::from(memory.swap.slots.used());
     let free = u64::from(memory.frames.free_frames());
@@ -44,24 +62,28 @@ pub(super) fn meminfo(system: &System, text: &mut Text) -> fmt::Result {
         ("SwapFree:", slots.saturating_sub(used)),
         ("AnonPages:", anonymous),
         ("Shmem:", memory_files),
+        ("AnonHugePages:", memory.stats.huge),
         ("KernelStack:", 0),
-        ("PageTables:", memory.stats.kernel_frames),
+        ("PageTables:", tables),
+        ("Slab:", heap),
     ];
     for (name, pages) in fields {
         text.kib(name, pages * KIB_A_PAGE)?;
     }
-    Ok(())
+    // What of the heap is in use, that from boot too.
+    text.kib("SUnreclaim:", (system.machine.heap.used() as u64).div_ceil(1024))
 }
 
 pub(super) fn vmstat(system: &System, text: &mut Text) -> fmt::Result {
     let stats = &*system.memory.stats;
-    let (disk, memory_files, anonymous) = kinds(&system.memory);
+    let frames = Frames::of(&system.memory);
     let major: u64 = Source::ALL.iter().filter(|s| s.is_major()).map(|&s| stats.faults[s as usize]).sum();
     let fields = [
         ("nr_free_pages", u64::from(system.memory.frames.free_frames())),
-        ("nr_anon_pages", anonymous),
-        ("nr_file_pages", disk + memory_files),
-        ("nr_shmem", memory_files),
+        ("nr_anon_pages", frames.anonymous),
+        ("nr_file_pages", frames.disk + frames.memory_files),
+        ("nr_shmem", frames.memory_files),
+        ("nr_page_table_pages", frames.tables),
         ("pgpgin", (stats.file_read + stats.swapped_in) * KIB_A_PAGE),
         ("pgpgout", (stats.file_written + stats.swapped_out) * KIB_A_PAGE),
         ("pswpin", stats.swapped_in),

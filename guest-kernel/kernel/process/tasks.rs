@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use super::queue::Queue;
 use super::signal::{Action, Info, number};
 use super::{Ended, Event, FIRST, Pause, Process, State, Thread};
+use crate::fs::FileId;
 use crate::vm::Memory;
 use crate::vm::space::AddressSpace;
 
@@ -495,6 +496,12 @@ impl Tasks {
                 memory.free_memory_file(file);
             }
         }
+    }
+
+    /// A file was cut: what lies past its end is gone from every address space.
+    pub fn drop_copies(&self, memory: &mut Memory, file: FileId) {
+        memory.drop_copies(&self.space, file);
+        self.others.spaces.iter().for_each(|space| memory.drop_copies(space, file));
     }
 
     /// Sends a signal to the running process: to the running thread, unless that blocks it and another does not.

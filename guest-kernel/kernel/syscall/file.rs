@@ -87,10 +87,9 @@ fn write_at(system: &mut System, file: &OpenFile, offset: u64, from: u64, len: u
     match &file.object {
         Object::File(file) => {
             let (file, end) = (*file, offset.saturating_add(len as u64));
-            if end > system.memory.file_len(file) && len > 0 {
-                // As much as there is room for; where that is nothing, this says so.
-                let most = system.memory.longest(file);
-                system.memory.set_file_len(file, if offset < most { end.min(most) } else { end })?;
+            if len > 0 && offset >= system.memory.longest(file) {
+                // There is no room for any of it; this says which error that is.
+                system.memory.set_file_len(file, end)?;
             }
             system.memory.attributes_mut(file).mtime_ns = system.machine.clock.unix();
             Ok(system.memory.write_file_from(space, file, offset, Gva(from), len)? as u64)
@@ -299,7 +298,7 @@ fn set_len(system: &mut System, file: FileId, len: u64) -> Outcome {
     if len > i64::MAX as u64 {
         return Err(Errno::INVAL.into());
     }
-    system.memory.set_file_len(file, len)?;
+    system.set_file_len(file, len)?;
     system.memory.attributes_mut(file).mtime_ns = system.machine.clock.unix();
     Ok(0)
 }

@@ -7,6 +7,7 @@ use abi::addr::{Gva, PAGE_SIZE};
 use super::{Arguments, Errno, Outcome, Stop, System};
 use crate::fs::open::{Object, READ_WRITE};
 use crate::vm::area::{Area, Backing, Kind, LOWEST, PageSize, Sharing};
+use crate::vm::fault::Invalid;
 use crate::vm::page::Rights;
 use crate::vm::space::{AddressSpace, MAPPINGS_TOP};
 use crate::vm::table::{USER_END, span};
@@ -56,8 +57,9 @@ pub fn mmap(system: &mut System, [hint, bytes, protection, flags, number, offset
     let kind = if flags & flag::GROWSDOWN == 0 { Kind::Mapping } else { Kind::GrowsDown };
     let locked = flags & flag::LOCKED != 0 || system.tasks.space.locks_all;
     let area = Area { kind, backing, size, locked, ..anonymous };
+    let last = flags & flag::FIXED != 0 && shows_memory_files(system, &(start..area.end));
     let mapped = system.memory.map(&mut system.tasks.space, area);
-    if flags & flag::FIXED != 0 || mapped.is_err() {
+    if last || mapped.is_err() {
         system.collect_memory_files();
     }
     mapped.map_err(Errno::from)?;
@@ -182,9 +184,21 @@ pub fn munmap(system: &mut System, [start, bytes, ..]: Arguments) -> Outcome {
     if range.is_empty() || cuts(&system.tasks.space, &range) {
         return Err(Errno::INVAL.into());
     }
+    let last = shows_memory_files(system, &range);
     system.memory.unmap_range(&mut system.tasks.space, &range).map_err(Errno::from)?;
-    system.collect_memory_files();
+    if last {
+        system.collect_memory_files();
+    }
     Ok(0)
+}
+
+/// Whether a file without a disk may lose its last user when a range is unmapped.
+fn shows_memory_files(system: &System, range: &Range<Gva>) -> bool {
+    let backed = |area: &Area| match area.backing {
+        Backing::File { file, .. } => file.memory_number().is_some(),
+        Backing::Anonymous => false,
+    };
+    system.tasks.space.areas.within(range).any(backed)
 }
 
 pub fn mprotect(system: &mut System, [start, bytes, protection, ..]: Arguments) -> Outcome {
@@ -243,8 +257,13 @@ pub fn mremap(system: &mut System, [start, old, new, flags, target, _]: Argument
         if target.start < old.end && old.start < target.end || cuts(space, &target) {
             return Err(Errno::INVAL.into());
         }
-        system.memory.unmap_range(space, &target).map_err(Errno::from)?;
-        return relocate(system, (&area, old), (target.start, bytes), keeps);
+        let last = shows_memory_files(system, &target);
+        system.memory.unmap_range(&mut system.tasks.space, &target).map_err(Errno::from)?;
+        let moved = relocate(system, (&area, old), (target.start, bytes), keeps);
+        if last {
+            system.collect_memory_files();
+        }
+        return moved;
     }
     if keeps {
         let target = space.areas.gap(bytes, &(LOWEST..MAPPINGS_TOP)).ok_or(Errno::NOMEM)?;
@@ -331,9 +350,12 @@ pub fn madvise(system: &mut System, [start, bytes, advice, ..]: Arguments) -> Ou
         PAGEOUT => memory.page_out(space, &range),
         POPULATE_READ | POPULATE_WRITE => {
             let access = if advice == POPULATE_WRITE { Rights::WRITE } else { Rights::READ };
-            if covered {
-                memory.populate(space, &range, access, false)?;
-            }
+            // The first page that cannot be had says why.
+            memory.populate(space, &range, access, false).map_err(|error| match error {
+                Invalid::NoArea => Errno::NOMEM,
+                Invalid::NoRight => Errno::INVAL,
+                error => error.into(),
+            })?;
         }
         // What cannot be had ahead of need is had, or refused, when it is needed.
         WILLNEED => _ = memory.populate(space, &range, Rights::READ, true),

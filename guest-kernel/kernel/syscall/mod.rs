@@ -26,6 +26,7 @@ pub use errno::Errno;
 use abi::addr::{Gpa, Gva, PAGE_SIZE};
 
 use crate::console::Consoles;
+use crate::fs::FileId;
 use crate::fs::lock::Locks;
 use crate::fs::open::{BadDescriptor, CLOEXEC, Object, OpenFile};
 use crate::fs::tree::Tree;
@@ -168,6 +169,13 @@ impl System {
     /// After a mapping or a descriptor is gone: files without a disk that nobody has any more are gone, too.
     fn collect_memory_files(&mut self) {
         self.tasks.collect_memory_files(&mut self.memory);
+    }
+
+    /// Sets a file's length. What lies past the end is gone, for all who map it.
+    fn set_file_len(&mut self, file: FileId, len: u64) -> Result<(), Errno> {
+        self.memory.set_file_len(file, len)?;
+        self.tasks.drop_copies(&mut self.memory, file);
+        Ok(())
     }
 
     /// A wait that ends at `deadline`: true when that is now.

@@ -134,7 +134,7 @@ pub fn openat(system: &mut System, [directory, name, flags, mode, ..]: Arguments
         Object::File(file) if writes && system.memory.attributes(*file).read_only => {
             return Err(Errno::ACCES.into());
         }
-        Object::File(file) if writes && flags & O_TRUNC != 0 => system.memory.set_file_len(*file, 0)?,
+        Object::File(file) if writes && flags & O_TRUNC != 0 => system.set_file_len(*file, 0)?,
         Object::Proc(_) if writes => return Err(Errno::ACCES.into()),
         _ => {}
     }

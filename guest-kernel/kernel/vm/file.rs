@@ -3,6 +3,7 @@
 use abi::addr::{Gva, PAGE_SIZE};
 
 use super::Memory;
+use super::area::{Backing, Sharing};
 use super::fault::Invalid;
 use super::frame::{FrameIndex, Use};
 use super::memory_file::LONGEST;
@@ -38,10 +39,7 @@ impl Memory {
         if len > most {
             return Err(if most == LONGEST { Errno::FBIG } else { Errno::NOSPC });
         }
-        match self.memory_files.get_mut(file) {
-            Some(memory) => memory.len = len,
-            None => self.files.file_mut(file).len = len,
-        }
+        self.note_len(file, len);
         if len >= before {
             return Ok(());
         }
@@ -58,6 +56,25 @@ impl Memory {
             self.files.tell_len(file).map_err(|_| Errno::IO)?;
         }
         Ok(())
+    }
+
+    fn note_len(&mut self, file: FileId, len: u64) {
+        match self.memory_files.get_mut(file) {
+            Some(memory) => memory.len = len,
+            None => self.files.file_mut(file).len = len,
+        }
+    }
+
+    /// What a process wrote to private mappings past a file's end is gone, as the file's own pages there are.
+    pub fn drop_copies(&mut self, space: &AddressSpace, file: FileId) {
+        let len = self.file_len(file).next_multiple_of(PAGE_SIZE as u64);
+        for area in space.areas.all() {
+            let Backing::File { page, sharing: Sharing::Private, .. } = area.backing else { continue };
+            let past = area.start + len.saturating_sub(u64::from(page) * PAGE_SIZE as u64);
+            if area.is_of(file) && past < area.end {
+                self.discard(space, &(past..area.end));
+            }
+        }
     }
 
     /// What is known of a file, on the disk or not.
@@ -111,7 +128,7 @@ impl Memory {
         })
     }
 
-    /// Copies a program's bytes to a file, no further than its end. The disk gets them when they are written back.
+    /// Copies a program's bytes to a file, which grows with them as far as it can. The disk gets them when they are written back.
     ///
     /// # Errors
     /// As for [`Memory::read_file_to`].
@@ -123,7 +140,8 @@ impl Memory {
         from: Gva,
         len: usize,
     ) -> Result<usize, Invalid> {
-        let len = self.readable(file, offset, len);
+        let room = self.longest(file).saturating_sub(offset);
+        let len = len.min(usize::try_from(room).unwrap_or(usize::MAX));
         self.with_file(space, file, offset, (from, len), Rights::READ, |memory, user, cache, part| {
             memory.frames.copy_part(user, cache, part);
             memory.mark_dirty(cache.0);
@@ -176,6 +194,10 @@ impl Memory {
             }
         }
         let user = self.user_frame(space, at, access)?;
+        // Only now: a write that fails leaves the file as long as it was.
+        if offset + part as u64 > self.file_len(file) {
+            self.note_len(file, offset + part as u64);
+        }
         // Taking a frame for the file's page must not take this one.
         self.pinned.push(user);
         let cache = self.cached(file, page);

@@ -368,13 +368,11 @@ impl FrameTable {
         unsafe { self.bytes(frame).add(offset).cast::<[u64; N]>().write(words) };
     }
 
-    /// Copies bytes between two different frames.
+    /// Copies bytes between frames, or in one: a program may write a page of a file from where it maps it.
     pub fn copy_part(&mut self, from: (FrameIndex, usize), to: (FrameIndex, usize), len: usize) {
-        assert!(from.0 != to.0 && from.1 + len <= PAGE_SIZE && to.1 + len <= PAGE_SIZE);
-        // SAFETY: inside two different frames of ours, see `copy`.
-        unsafe {
-            self.bytes(to.0).add(to.1).copy_from_nonoverlapping(self.bytes(from.0).add(from.1), len);
-        }
+        assert!(from.1 + len <= PAGE_SIZE && to.1 + len <= PAGE_SIZE);
+        // SAFETY: inside frames of ours, see `copy`; it does not matter if the bytes overlap.
+        unsafe { self.bytes(to.0).add(to.1).copy_from(self.bytes(from.0).add(from.1), len) };
     }
 
     /// Clears bytes of a frame.

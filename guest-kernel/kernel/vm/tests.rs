@@ -470,10 +470,12 @@ fn a_write_to_a_file_reaches_the_disk_and_every_reader() {
     memory.write_user(&mut space, BASE, &[0xaa; 5000]).unwrap();
     assert_eq!(memory.write_file_from(&mut space, file, 4000, BASE, 5000), Ok(5000));
     assert_eq!(
-        memory.write_file_from(&mut space, file, 8 * PAGE, BASE, 5000),
-        Ok(PAGE_SIZE / 2),
-        "no further than its end"
+        memory.write_file_from(&mut space, file, 8 * PAGE, BASE + 4 * PAGE, 5000),
+        Err(Invalid::NoArea)
     );
+    assert_eq!(memory.file_len(file), 8 * PAGE + PAGE / 2, "it does not grow by what is not written");
+    let last = PAGE_SIZE / 2;
+    assert_eq!(memory.write_file_from(&mut space, file, 8 * PAGE, BASE, last), Ok(last));
     let mut bytes = [0; 5002];
     assert_eq!(memory.read_file(file, 3999, &mut bytes), Ok(5002));
     assert_eq!((bytes[0], bytes[5001]), (1, 3));
@@ -539,6 +541,8 @@ fn shared_memory_is_one_for_parent_and_child_in_ram_and_on_swap_and_all_of_it_co
         }
     }
     assert!(memory.stats.swapped_out > 24);
+    assert_eq!(memory.write_file_from(&mut parent, file, 90 * PAGE, at(11), 2 * PAGE_SIZE), Ok(PAGE_SIZE));
+    assert_eq!(memory.file_len(file), 91 * PAGE, "it grows by what is written");
     memory.set_file_len(file, 5 * PAGE + 8).unwrap();
     assert_eq!(memory.get_user::<u64>(&mut child, at(5)), Ok(205));
     assert_eq!(memory.get_user::<u64>(&mut child, at(5) + 8), Ok(0));

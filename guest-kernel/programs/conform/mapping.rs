@@ -97,6 +97,13 @@ fn coherent() {
     assert_eq!(in_file(&file, PAGE + 7), 0xaa);
     file.write_all_at(&[0xbb, 0xcc], 2 * PAGE as u64 - 1).unwrap();
     assert_eq!((now(bytes, 2 * PAGE - 1), now(bytes, 2 * PAGE)), (0xbb, 0xcc));
+    file.write_all_at(&bytes[PAGE + 7..PAGE + 8], PAGE as u64 + 20).unwrap();
+    file.read_exact_at(&mut bytes[PAGE + 30..PAGE + 34], PAGE as u64 + 20).unwrap();
+    assert_eq!(
+        (now(bytes, PAGE + 20), now(bytes, PAGE + 30)),
+        (0xaa, 0xaa),
+        "from and to the mapped page itself"
+    );
     // SAFETY: the range is mapped.
     assert_eq!(unsafe { libc::msync(bytes.as_mut_ptr().cast(), 6 * PAGE, libc::MS_SYNC) }, 0);
     bytes[PAGE + 7] = 0xad;
@@ -249,6 +256,8 @@ fn memory_file() {
     file.set_len(4 * PAGE as u64).unwrap();
     let bytes = map(&file, 4, READ_WRITE, libc::MAP_SHARED);
     assert_eq!((&bytes[PAGE..PAGE + 9], now(bytes, 0), now(bytes, PAGE + 9)), (&b"in memory"[..], 0, 0));
+    let copy = map(&file, 4, READ_WRITE, libc::MAP_PRIVATE);
+    copy[3 * PAGE + 1] = 9;
     let other = child(|| {
         bytes[3 * PAGE] = 7;
         0
@@ -260,6 +269,7 @@ fn memory_file() {
     assert_eq!((now(bytes, PAGE + 1), now(bytes, PAGE + 2)), (b'n', 0));
     file.set_len(4 * PAGE as u64).unwrap();
     assert_eq!((now(bytes, PAGE + 2), now(bytes, 3 * PAGE)), (0, 0), "what was cut does not come back");
+    assert_eq!(now(copy, 3 * PAGE + 1), 0, "nor do private copies of it");
     for far in [3 << 20, 3 << 30, 600 << 30] {
         file.write_all_at(b"far", far).unwrap();
         let mut near = [0; 4];

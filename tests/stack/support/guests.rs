@@ -13,6 +13,7 @@ pub const FAULTS: &str = env!("BIFOLD_PROGRAM_FAULTS");
 pub const REFERENCES: &str = env!("BIFOLD_PROGRAM_REFERENCES");
 pub const SIMD: &str = env!("BIFOLD_PROGRAM_SIMD");
 pub const SORT: &str = env!("BIFOLD_PROGRAM_SORT");
+pub const STRESS: &str = env!("BIFOLD_PROGRAM_STRESS");
 pub const WALK: &str = env!("BIFOLD_PROGRAM_WALK");
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stack/guests");
