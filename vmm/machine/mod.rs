@@ -3,6 +3,7 @@
 mod assemble;
 mod board;
 pub mod boot;
+mod bundled;
 mod config;
 pub mod elf;
 pub mod libraries;
@@ -13,6 +14,7 @@ mod vm;
 pub use assemble::MachineError;
 pub use board::Streams;
 pub use boot::Start;
+pub use bundled::{Bundled, Output};
 pub use config::{Config, Guest, Program};
 pub use run::{End, Reading, Run, run};
 pub use vcpu::Crash;

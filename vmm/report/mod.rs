@@ -2,6 +2,7 @@
 
 mod level;
 mod phases;
+mod progress;
 mod replay;
 mod table;
 mod units;
@@ -16,8 +17,9 @@ use crate::machine::{Config, End, Guest, Run};
 use crate::measure::SecondLevel;
 use crate::memory::Backing;
 use crate::pager::HostStats;
-pub use level::{Level, Percentiles, SourceCount};
+pub use level::{Level, Percentiles, SourceCount, to_ns};
 pub use phases::Phases;
+pub use progress::Progress;
 pub use replay::{Outcome, ReplayReport, Row};
 pub use table::table;
 pub use units::{Count, Nanos, Pages};

@@ -13,23 +13,24 @@ use crate::vm::frame::{FrameIndex, Use};
 
 const KIB_A_PAGE: u64 = PAGE_SIZE as u64 / 1024;
 
-/// Resident pages of files on the disk, of files without one, and anonymous ones.
-fn kinds(memory: &Memory) -> (u64, u64, u64) {
-    let (mut disk, mut memory_files, mut anonymous) = (0, 0, 0);
+/// Resident pages of files on the disk, of files without one, and anonymous ones; page tables.
+fn kinds(memory: &Memory) -> (u64, u64, u64, u64) {
+    let (mut disk, mut memory_files, mut anonymous, mut tables) = (0, 0, 0, 0);
     for frame in (0..memory.frames.len()).map(FrameIndex) {
         match memory.frames.get(frame) {
             Use::Cache { file, .. } if file.memory_number().is_some() => memory_files += 1,
             Use::Cache { .. } => disk += 1,
             Use::Anonymous { .. } => anonymous += 1,
+            Use::Table { .. } => tables += 1,
             _ => {}
         }
     }
-    (disk, memory_files, anonymous)
+    (disk, memory_files, anonymous, tables)
 }
 
 pub(super) fn meminfo(system: &System, text: &mut Text) -> fmt::Result {
     let memory = &system.memory;
-    let (disk, memory_files, anonymous) = kinds(memory);
+    let (disk, memory_files, anonymous, tables) = kinds(memory);
     let slots = memory.swap.slots.count();
     let used = u64::from(memory.swap.slots.used());
     let free = u64::from(memory.frames.free_frames());
@@ -45,7 +46,7 @@ pub(super) fn meminfo(system: &System, text: &mut Text) -> fmt::Result {
         ("AnonPages:", anonymous),
         ("Shmem:", memory_files),
         ("KernelStack:", 0),
-        ("PageTables:", memory.stats.kernel_frames),
+        ("PageTables:", tables),
     ];
     for (name, pages) in fields {
         text.kib(name, pages * KIB_A_PAGE)?;
@@ -55,7 +56,7 @@ pub(super) fn meminfo(system: &System, text: &mut Text) -> fmt::Result {
 
 pub(super) fn vmstat(system: &System, text: &mut Text) -> fmt::Result {
     let stats = &*system.memory.stats;
-    let (disk, memory_files, anonymous) = kinds(&system.memory);
+    let (disk, memory_files, anonymous, _) = kinds(&system.memory);
     let major: u64 = Source::ALL.iter().filter(|s| s.is_major()).map(|&s| stats.faults[s as usize]).sum();
     let fields = [
         ("nr_free_pages", u64::from(system.memory.frames.free_frames())),
