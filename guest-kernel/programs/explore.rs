@@ -1,8 +1,8 @@
 //! What `bifold explore` runs in its guests: `explore EXPERIMENT [ARGUMENTS]`, on any Linux.
 //!
-//! Each experiment does something that a kernel's paging answers, looks at it through /proc and getrusage as any program can, and prints
-//! what it found as records: a line each, a word and `name=value` pairs with tabs between them. Frame numbers are only shown to a program
-//! that may see them (pagemap needs root on Linux).
+//! Each experiment does something that a kernel's paging answers, looks at it through /proc and getrusage as
+//! any program can, and prints what it found as records: a line each, a word and `name=value` pairs with tabs
+//! between them. Frame numbers are only shown to a program that may see them (pagemap needs root on Linux).
 
 #[path = "explore/bits.rs"]
 mod bits;

@@ -1,4 +1,5 @@
-//! System calls as safe functions, as far as the programs need them. What cannot fail here ends the program if it does.
+//! System calls as safe functions, as far as the programs need them. What cannot fail here ends the program
+//! if it does.
 
 use std::fmt;
 use std::io;

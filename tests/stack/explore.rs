@@ -1,4 +1,5 @@
-//! `bifold explore`: what each experiment measures has the properties that its idea claims, whatever the host.
+//! `bifold explore`: what each experiment measures has the properties that its idea claims, whatever the
+//! host.
 
 use serde_json::Value;
 
@@ -127,7 +128,7 @@ fn context_switches_are_counted_and_timed() {
     for row in &rows {
         let alone = row["one_switch_ns"].is_null();
         assert_eq!(number(row, "switches") < 10, alone, "{row}");
-        assert!(alone || number(row, "switches") >= 100, "there and back 50 times: {row}");
+        assert!(alone || number(row, "switches") >= 100, "there and back: {row}");
     }
     assert_eq!(rows.iter().filter(|row| row["one_switch_ns"].is_null()).count(), 2, "{rows:#?}");
 }

@@ -6,8 +6,10 @@ use crate::machine::Bundled;
 use crate::memory::Size;
 use crate::report::Nanos;
 
-/// Round trips, and the pages that each side uses in its turn.
-const ARGUMENTS: [&str; 3] = ["context-switch", "50", "32"];
+/// Round trips.
+const ROUNDS: usize = 100;
+/// Pages that each side uses in its turn.
+const PAGES: usize = 32;
 
 /// One kind of partner.
 struct Partner {
@@ -20,7 +22,9 @@ struct Partner {
 }
 
 pub fn run() -> Result<Finding, ExploreError> {
-    let ran = run_guest(Bundled { ram: Size::mib(6), ..explore(&ARGUMENTS) })?;
+    let [rounds, pages] = [ROUNDS, PAGES].map(|number| number.to_string());
+    let program = explore(&["context-switch", &rounds, &pages]);
+    let ran = run_guest(Bundled { ram: Size::mib(6), ..program })?;
     let partners = partners(&ran)?;
     let row = |partner: &Partner| {
         vec![
@@ -36,7 +40,7 @@ pub fn run() -> Result<Finding, ExploreError> {
         title:
             "A byte goes through a pipe and one comes back, 50 times; each side uses some pages in its turn."
                 .to_owned(),
-        columns: &["partner", "pages_used", "switches", "round_trip_ns", "one_switch_ns"],
+        columns: &["partner", "pages_used", "switches", "round_trip_p50_ns", "one_switch_ns"],
         rows: partners.iter().map(row).collect(),
         sentence: sentence(&partners),
     })
@@ -45,8 +49,8 @@ pub fn run() -> Result<Finding, ExploreError> {
 fn partners(ran: &Ran) -> Result<Vec<Partner>, ExploreError> {
     let (mut all, mut calls_ns) = (Vec::new(), 0);
     for record in ran.all("rounds") {
-        let rounds = record.number("rounds")?.max(1);
-        let round_ns = ran.nanoseconds(record.number("cycles")? / rounds);
+        let rounds = record.number("rounds")?;
+        let round_ns = ran.nanoseconds(record.number("cycles")?);
         let (pages, switches) = (record.number("pages")?, record.number("switches")?);
         let name = match record.text("partner")? {
             "none" => "itself: the calls alone",
@@ -73,12 +77,15 @@ fn sentence(partners: &[Partner]) -> String {
     let compared = pairs.iter().map(|((pages, thread), (_, process))| {
         let times = *process as f64 / (*thread).max(1) as f64;
         let relation = match times {
-            1.05.. => format!("{times:.2} times as much as"),
-            0.95.. => "as much as".to_owned(),
+            1.1.. => format!("{times:.2} times as much as"),
+            0.9.. => "about as much as".to_owned(),
             _ => format!("less ({times:.2} times) than"),
         };
         let (process, thread) = (Nanos(*process), Nanos(*thread));
-        format!("with {pages} pages used, a switch to another process ({process}) costs {relation} one to a thread ({thread})")
+        format!(
+            "with {pages} pages used, a switch to another process ({process}) costs {relation} one to a \
+             thread ({thread})"
+        )
     });
     let compared: Vec<String> = compared.collect();
     if compared.is_empty() {

@@ -2,18 +2,21 @@
 
 use super::guest::{explore, run as run_guest};
 use super::{Cell, ExploreError, Finding};
+use crate::memory::Size;
 use crate::report::Count;
+
+/// What the process has written to before.
+const MEMORY: Size = Size::mib(1);
 
 /// One fork and what came after it.
 struct Fork {
     name: String,
     shared: u64,
     copied: u64,
-    ns: u64,
 }
 
 pub fn run() -> Result<Finding, ExploreError> {
-    let ran = run_guest(explore(&["cow", "256"]))?;
+    let ran = run_guest(explore(&["cow", &MEMORY.pages().to_string()]))?;
     let mut forks = Vec::new();
     let mut intact = true;
     for record in ran.all("fork") {
@@ -22,13 +25,12 @@ pub fn run() -> Result<Finding, ExploreError> {
             name: record.text("name")?.to_owned(),
             shared: record.number("shared")?,
             copied: record.number("copied")?,
-            ns: record.number("fork_ns")?,
         });
     }
     Ok(Finding {
         experiment: "cow",
-        title: "A process with 1 MiB of written memory forks, five times.".to_owned(),
-        columns: &["after_the_fork", "frames_shared", "frames_copied", "part_copied", "fork_ns"],
+        title: format!("A process with {MEMORY} of memory that it has written to forks."),
+        columns: &["after_the_fork", "frames_shared", "frames_copied", "part_copied"],
         rows: forks.iter().map(row).collect(),
         sentence: sentence(&forks, intact),
     })
@@ -41,7 +43,6 @@ fn row(fork: &Fork) -> Vec<Cell> {
         (fork.shared - fork.copied.min(fork.shared)).into(),
         fork.copied.into(),
         Cell::Part(part),
-        Cell::Nanos(fork.ns),
     ]
 }
 
@@ -53,15 +54,16 @@ fn sentence(forks: &[Fork], intact: bool) -> String {
     let little = |fork: &Fork| fork.copied * 10 <= fork.shared;
     let forks = if little(first) && little(exec) {
         format!(
-            "A fork by itself copies next to nothing ({} frames), nor does a fork to run another program ({}); \
-             writing copies, page by page ({})",
+            "A fork by itself copies next to nothing ({} frames), nor does a fork to run another program \
+             ({}); writing copies, page by page ({})",
             copied(first),
             copied(exec),
             copied(most)
         )
     } else {
         format!(
-            "Here a fork copied {} frames although the child only ended, and {} before it ran another program",
+            "Here a fork copied {} frames although the child only ended, and {} before it ran another \
+             program",
             copied(first),
             copied(exec)
         )

@@ -4,6 +4,7 @@ use super::guest::{explore, file, noise, run as run_guest};
 use super::{Cell, ExploreError, Finding};
 use crate::devices::Access;
 use crate::machine::Bundled;
+use crate::memory::Size;
 use crate::report::{Count, Nanos};
 
 /// How many pages the program's file has.
@@ -24,8 +25,10 @@ pub fn run() -> Result<Finding, ExploreError> {
     };
     Ok(Finding {
         experiment: "demand-paging",
-        title: "A program of 8 MiB that prints one word is started, from a disk that nobody has read."
-            .to_owned(),
+        title: format!(
+            "A program of {} that prints one word is started, from a disk that nobody has read.",
+            Size::from_pages(PAGES as u32)
+        ),
         columns: &["loaded", "pages_of_the_program", "pages_read", "first_output_ns"],
         rows: starts.iter().map(row).collect(),
         sentence: sentence(&starts),
@@ -42,8 +45,8 @@ fn start(how: &'static str, eager: bool) -> Result<Start, ExploreError> {
 fn sentence([lazy, eager]: &[Start; 2]) -> String {
     let (fewer, sooner) = (lazy.pages_read < eager.pages_read, lazy.ns < eager.ns);
     let first = format!(
-        "Loaded by its faults, the program read {} of {PAGES} pages and spoke after {}; loaded as a whole first, it read {} and spoke \
-         after {}",
+        "Loaded by its faults, the program read {} of {PAGES} pages and spoke after {}; loaded as a whole \
+         first, it read {} and spoke after {}",
         Count(lazy.pages_read),
         Nanos(lazy.ns),
         Count(eager.pages_read),
@@ -59,8 +62,8 @@ fn sentence([lazy, eager]: &[Start; 2]) -> String {
     }
 }
 
-/// An ELF file that is one segment as long as the file, and ends after it has printed a word; `eager`: after it has had all of its
-/// pages loaded (madvise, MADV_POPULATE_READ).
+/// An ELF file that is one segment as long as the file, and ends after it has printed a word; `eager`: after
+/// it has had all of its pages loaded (madvise, MADV_POPULATE_READ).
 fn image(eager: bool) -> Vec<u8> {
     const BASE: u32 = 0x40_0000;
     const HEADERS: u32 = 64 + 56;

@@ -44,7 +44,8 @@ pub fn run() -> Result<Finding, ExploreError> {
     Ok(Finding {
         experiment: "eviction",
         title: format!(
-            "A process goes over {PAGES} pages that do not all fit into RAM, so that most accesses evict a page."
+            "A process goes over {PAGES} pages that do not all fit into RAM, so that most accesses evict a \
+             page."
         ),
         columns: &["pass", "accesses", "evicted", "clean_just_dropped", "dirty_written_first"],
         rows: passes.iter().map(row).collect(),

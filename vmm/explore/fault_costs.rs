@@ -70,7 +70,8 @@ fn of_guest() -> Result<Vec<Cost>, ExploreError> {
     GUEST.into_iter().map(cost).collect()
 }
 
-/// A fault that both levels serve, with zeros; and one of the host alone, where `count` finds so many that it is what was measured.
+/// A fault that both levels serve, with zeros; and one of the host alone, where `count` finds so many that it
+/// is what was measured.
 fn of_host(
     store: StoreSpec,
     fault: &'static str,
@@ -112,7 +113,8 @@ fn sentence(costs: &[Cost]) -> String {
         |cost: Option<&Cost>| cost.map_or(String::new(), |cost| format!("{} ({})", cost.fault, cost.level));
     let times = dearest.map_or(1, |cost| cost.p50_ns) / cheapest.map_or(1, |cost| cost.p50_ns.max(1));
     format!(
-        "By their medians, minor faults cost {} and major ones {}; the dearest, {}, costs {} times the cheapest, {}.",
+        "By their medians, minor faults cost {} and major ones {}; the dearest, {}, costs {} times the \
+         cheapest, {}.",
         span(minor),
         span(major),
         named(dearest),

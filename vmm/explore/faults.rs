@@ -40,8 +40,8 @@ pub fn run() -> Result<Finding, ExploreError> {
         columns: &["access", "accesses", "minor", "major", "invalid", "what_becomes_of_it"],
         rows,
         sentence: format!(
-            "{} faults were minor, for the kernel had what was needed in RAM, {} major, for a disk had it; {} accesses needed no fault, \
-             and {} was invalid: it ended its process with {ended}.",
+            "{} faults were minor, for the kernel had what was needed in RAM, {} major, for a disk had it; \
+             {} accesses needed no fault, and {} was invalid: it ended its process with {ended}.",
             Count(minor),
             Count(major),
             Count(free),

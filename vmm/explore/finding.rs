@@ -33,7 +33,8 @@ pub struct Finding {
     pub experiment: &'static str,
     /// What was done.
     pub title: String,
-    /// The columns' names, words with `_` between them; a unit that only programs need comes last (`fork_ns`).
+    /// The columns' names, words with `_` between them; a unit that only programs need comes last
+    /// (`fork_ns`).
     pub columns: &'static [&'static str],
     /// A cell for each column.
     pub rows: Vec<Vec<Cell>>,

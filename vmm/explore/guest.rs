@@ -11,6 +11,7 @@ use paging::policy::PolicyKind;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::ExploreError;
+use super::random::Random;
 use super::record::Record;
 use crate::devices::{Access, DiskFile, FileSpec};
 use crate::guest;
@@ -58,13 +59,8 @@ pub fn file(path: &str, bytes: &[u8], access: Access) -> io::Result<(DiskFile, F
 
 /// Bytes that no page has twice.
 pub fn noise(pages: usize) -> Vec<u8> {
-    let mut state = 1u64;
-    let word = |_| {
-        // Knuth's MMIX generator; the high bits are the better ones.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 32) as u32
-    };
-    (0..pages * PAGE_SIZE / 4).map(word).flat_map(u32::to_le_bytes).collect()
+    let mut random = Random::new();
+    (0..pages * PAGE_SIZE / 4).flat_map(|_| random.next().to_le_bytes()).collect()
 }
 
 /// Runs the guest to its end, which must be a good one.

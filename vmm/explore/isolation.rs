@@ -20,7 +20,9 @@ pub fn run() -> Result<Finding, ExploreError> {
     };
     Ok(Finding {
         experiment: "isolation",
-        title: "Two children of a process write to the same address; then the first writes where nothing is mapped.".to_owned(),
+        title: "Two children of a process write to the same address; then the first writes where nothing is \
+                mapped."
+            .to_owned(),
         columns: &["process", "address", "frame", "wrote", "found_later", "after_the_wild_write"],
         rows: processes.iter().map(row).collect::<Result<_, _>>()?,
         sentence: sentence(&processes)?,

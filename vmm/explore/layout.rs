@@ -57,8 +57,8 @@ fn sentence(areas: &[Area], parts: &[Part<'_>]) -> String {
     let frames = areas.iter().map(|area| area.resident).sum();
     let pages = areas.iter().map(Area::pages).sum();
     format!(
-        "{} areas have {} pages, {} of them in frames; the {count} holes between them are {:.1} TiB of addresses \
-         without a frame.",
+        "{} areas have {} pages, {} of them in frames; the {count} holes between them are {:.1} TiB of \
+         addresses without a frame.",
         areas.len(),
         Count(pages),
         Count(frames),

@@ -5,7 +5,8 @@ pub fn nearest(word: &str, candidates: impl Iterator<Item = &'static str>) -> &'
     candidates.min_by_key(|candidate| distance(word, candidate)).unwrap_or_default()
 }
 
-/// How many letters have to be added, taken out or changed (Levenshtein), by dynamic programming over one row.
+/// How many letters have to be added, taken out or changed (Levenshtein), by dynamic programming over one
+/// row.
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (number, letter) in one.chars().enumerate() {

@@ -77,7 +77,8 @@ fn sentence(all: &[Touched]) -> String {
         ""
     };
     format!(
-        "{} pages over {} TiB need {} pages of tables, where one flat table would take {flat}: {fewest}{freed}.",
+        "{} pages over {} TiB need {} pages of tables, where one flat table would take {flat}: \
+         {fewest}{freed}.",
         widest.pages,
         widest.span >> 40,
         widest.used

@@ -29,8 +29,8 @@ pub fn run() -> Result<Finding, ExploreError> {
 fn sentence(areas: &[Area]) -> String {
     let sum = |value: fn(&Area) -> u64| Count(areas.iter().map(value).sum());
     format!(
-        "Of {} pages that the process may touch, {} have a frame; the others are no more than a note of what they are made of: {} of \
-         zeros, {} of a page of a file, {} of a slot of the swap disk.",
+        "Of {} pages that the process may touch, {} have a frame; the others are no more than a note of \
+         what they are made of: {} of zeros, {} of a page of a file, {} of a slot of the swap disk.",
         sum(Area::pages),
         sum(|area| area.resident),
         sum(|area| area.zero),

@@ -4,6 +4,7 @@ use paging::policy::PolicyKind;
 use paging::replay::{NextUses, Reference, lru, opt, replay};
 
 use super::guest::{explore, file, run as run_guest};
+use super::random::Random;
 use super::{Cell, ExploreError, Finding};
 use crate::devices::Access;
 use crate::machine::Bundled;
@@ -45,7 +46,8 @@ pub fn run() -> Result<Finding, ExploreError> {
     all.push(offline("opt", best, None));
     Ok(Finding {
         experiment: "replacement",
-        title: "Faults by policy: on Belady's string, on the textbooks' string, and in a guest whose program uses pages at random."
+        title: "Faults by policy: on Belady's string, on the textbooks' string, and in a guest whose \
+                program uses pages at random."
             .to_owned(),
         columns: &[
             "policy",
@@ -94,16 +96,14 @@ fn live(policy: PolicyKind, string: &[u32]) -> Result<Live, ExploreError> {
 
 /// Four uses in five go to some of 48 pages, the others go on through 96 more.
 fn string() -> Vec<u32> {
-    let (mut state, mut scan) = (1u64, 0);
+    let (mut random, mut scan) = (Random::new(), 0);
     let page = |_| {
-        // Knuth's MMIX generator; the high bits are the better ones.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let random = (state >> 33) as u32;
-        if random.is_multiple_of(5) {
+        let number = random.next();
+        if number.is_multiple_of(5) {
             scan = (scan + 1) % 96;
             48 + scan
         } else {
-            random / 5 % 48
+            number / 5 % 48
         }
     };
     (0..500).map(page).collect()
@@ -144,7 +144,8 @@ fn sentence(all: &[Faults]) -> String {
     live.sort_by(|one, other| one.0.total_cmp(&other.0));
     let (Some(nearest), Some(furthest)) = (live.first(), live.last()) else { return format!("{anomaly}.") };
     format!(
-        "{anomaly}; in the guest {} came nearest to the best that was possible ({:+.0}% faults), {} least near ({:+.0}%).",
+        "{anomaly}; in the guest {} came nearest to the best that was possible ({:+.0}% faults), {} least \
+         near ({:+.0}%).",
         nearest.1,
         nearest.0 * 100.0,
         furthest.1,

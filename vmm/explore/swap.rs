@@ -36,7 +36,8 @@ pub fn run() -> Result<Finding, ExploreError> {
         columns: &["what", "pages"],
         rows: rows.into_iter().map(|(what, pages)| vec![what.into(), pages.into()]).collect(),
         sentence: format!(
-            "{} pages were kept in RAM of {} with the help of swap, which took {} pages and gave {} back; {verdict}.",
+            "{} pages were kept in RAM of {} with the help of swap, which took {} pages and gave {} back; \
+             {verdict}.",
             Count(pages),
             Count(RAM.pages()),
             Count(guest.swapped_out),

@@ -6,10 +6,16 @@ use crate::machine::Bundled;
 use crate::memory::Size;
 use crate::report::Count;
 
-/// Processes, the pages that each works on, and how long they work together.
-const ARGUMENTS: [&str; 4] = ["thrash", "6", "64", "500"];
+/// Guest RAM, of which the kernel takes the greater part.
+const RAM: Size = Size::mib(3);
+/// Processes, and the pages that each works on.
+const PROCESSES: usize = 6;
+const PAGES: usize = 64;
+/// How long they work together, in milliseconds.
+const TIME: usize = 500;
 
 /// So many processes at a time.
+#[derive(Clone, Copy)]
 struct Stage {
     processes: u64,
     pages: u64,
@@ -18,17 +24,20 @@ struct Stage {
 }
 
 pub fn run() -> Result<Finding, ExploreError> {
-    let ran = run_guest(Bundled { ram: Size::mib(3), ..explore(&ARGUMENTS) })?;
-    let mut stages = Vec::new();
-    for record in ran.all("stage") {
+    let [processes, pages, ms] = [PROCESSES, PAGES, TIME].map(|number| number.to_string());
+    let ran = run_guest(Bundled { ram: RAM, ..explore(&["thrash", &processes, &pages, &ms]) })?;
+    let mut slices = Vec::new();
+    for record in ran.all("slice") {
         let ms = record.number("ms")?.max(1);
-        stages.push(Stage {
+        slices.push(Stage {
             processes: record.number("processes")?,
             pages: record.number("pages")?,
             steps_a_second: record.number("steps")? * 1000 / ms,
             majors_a_second: record.number("major")? * 1000 / ms,
         });
     }
+    let of_one_number = slices.chunk_by_mut(|one, next| one.processes == next.processes);
+    let stages: Vec<Stage> = of_one_number.filter_map(middle).collect();
     let best = stages.iter().map(|stage| stage.steps_a_second).max().unwrap_or(0);
     let row = |stage: &Stage| {
         vec![
@@ -41,29 +50,42 @@ pub fn run() -> Result<Finding, ExploreError> {
     };
     Ok(Finding {
         experiment: "thrashing",
-        title: "Processes share one CPU and 3 MiB of RAM; each step uses some page of its process's 64."
-            .to_owned(),
+        title: format!(
+            "Processes share one CPU and {RAM} of RAM; each step uses some page of its process's {PAGES}."
+        ),
         columns: &["processes", "pages_used", "steps_a_second", "of_the_best", "major_faults_a_second"],
         rows: stages.iter().map(row).collect(),
         sentence: sentence(&stages, best, ran.guest()?.resident_peak),
     })
 }
 
-/// The knee: the first stage from which on throughput stays under half of the best.
+/// The slice with the median throughput.
+fn middle(slices: &mut [Stage]) -> Option<Stage> {
+    slices.sort_by_key(|slice| slice.steps_a_second);
+    slices.get(slices.len() / 2).copied()
+}
+
+/// The knee: after the last stage with half of the best throughput or more.
 fn sentence(stages: &[Stage], best: u64, resident: u64) -> String {
-    let is_good = |stage: &Stage| stage.steps_a_second * 2 >= best;
-    let knee = stages.iter().rposition(is_good);
+    let knee = stages.iter().rposition(|stage| stage.steps_a_second * 2 >= best);
     let (Some(last), Some(first)) =
         (knee.and_then(|at| stages.get(at)), knee.and_then(|at| stages.get(at + 1)))
     else {
-        return "Throughput never fell below half of the best: RAM held what all of the processes worked on."
+        return "Throughput did not stay below half of the best: RAM held what all processes used."
             .to_owned();
     };
-    let worst = first.steps_a_second as f64 / best.max(1) as f64 * 100.0;
+    let part = first.steps_a_second as f64 / best.max(1) as f64 * 100.0;
+    if first.majors_a_second == 0 {
+        return format!(
+            "With {} processes throughput fell to {part:.0}% although no page came back from swap: something \
+             else took the CPU, so run it again when this machine is quiet.",
+            first.processes
+        );
+    }
     let cause = if first.pages > resident { "do not fit into" } else { "with all else do not fit into" };
     format!(
-        "Up to {} processes, throughput holds; with {}, whose {} pages {cause} the {} that RAM held at most, it falls to {worst:.0}% of \
-         the best, and {} pages a second come back from swap.",
+        "Up to {} processes, throughput holds; with {}, whose {} pages {cause} the {} that RAM held at most, \
+         it falls to {part:.0}% of the best, and {} pages a second come back from disk.",
         last.processes,
         first.processes,
         Count(first.pages),

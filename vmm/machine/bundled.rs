@@ -50,7 +50,8 @@ impl Bundled {
         std::iter::once(self.path.to_owned()).chain(self.arguments.iter().cloned()).collect()
     }
 
-    /// The run, and where its standard output goes. Its input is empty; what it says on standard error is seen.
+    /// The run, and where its standard output goes. Its input is empty; what it says on standard error is
+    /// seen.
     ///
     /// # Errors
     /// The host has no memory for the output, or a path is none that the guest can have.

@@ -1,4 +1,5 @@
-//! `context-switch ROUNDS PAGES`: a byte goes to another thread or process and back, each of which uses PAGES pages in its turn.
+//! `context-switch ROUNDS PAGES`: a byte goes to another thread or process and back, each of which uses PAGES
+//! pages in its turn.
 
 use std::thread;
 
@@ -7,7 +8,7 @@ use programs::{Page, map_pages, os};
 use super::memory::read;
 use super::proc;
 use super::record::record;
-use super::timing::now;
+use super::timing::Samples;
 
 pub fn run(rounds: usize, pages: usize) {
     for pages in [0, pages] {
@@ -62,16 +63,18 @@ fn serve(from: i32, to: i32, pages: &mut [Page]) {
 }
 
 fn measure(partner: &str, rounds: usize, pages: usize, mut round: impl FnMut()) {
+    let mut samples = Samples::with_room(rounds);
     round();
-    let (switches, start) = (switches(), now());
-    (0..rounds).for_each(|_| round());
-    let cycles = now() - start;
+    let before = switches();
+    (0..rounds).for_each(|_| samples.take(&mut round));
+    let switches = switches() - before;
+    let cycles = samples.percentile(50);
     record!(
         "rounds",
         partner = partner,
         pages = pages,
         rounds = rounds,
-        switches = self::switches() - switches,
+        switches = switches,
         cycles = cycles
     );
 }

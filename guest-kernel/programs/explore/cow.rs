@@ -1,7 +1,6 @@
 //! `cow PAGES`: how many frames a fork copies, by what comes after it.
 
 use std::ptr;
-use std::time::Instant;
 
 use programs::os::{self, Fork};
 use programs::{PAGE, Page, fail, map_pages};
@@ -27,12 +26,11 @@ fn write(memory: &mut [Page]) {
     memory.iter_mut().for_each(|page| page[0] = 2);
 }
 
-/// A fork, after which the child does `work`, says how many frames it has that are copies of the parent's, and ends or, in the last
-/// case, becomes another program.
+/// A fork, after which the child does `work`, says how many frames it has that are copies of the parent's,
+/// and ends or, in the last case, becomes another program.
 fn case(name: &str, memory: &mut [Page], work: impl FnOnce(&mut [Page])) {
     let pages = private_pages();
     let (from, to) = os::pipe();
-    let start = Instant::now();
     match os::fork() {
         Fork::Child => {
             work(memory);
@@ -43,7 +41,6 @@ fn case(name: &str, memory: &mut [Page], work: impl FnOnce(&mut [Page])) {
             os::exit(0)
         }
         Fork::Parent(child) => {
-            let fork_ns = start.elapsed().as_nanos();
             let mut answer = [0; 8];
             let _ = os::read(from, &mut answer);
             child.wait();
@@ -55,15 +52,14 @@ fn case(name: &str, memory: &mut [Page], work: impl FnOnce(&mut [Page])) {
                 name = name,
                 shared = pages.len(),
                 copied = by_child + by_parent,
-                fork_ns = fork_ns,
                 parent_intact = intact
             );
         }
     }
 }
 
-/// The process's resident pages that nobody else may see it write to, with their frames: what a fork without copy-on-write would
-/// have to copy.
+/// The process's resident pages that nobody else may see it write to, with their frames: what a fork without
+/// copy-on-write would have to copy.
 fn private_pages() -> Vec<(usize, Entry)> {
     let map = PageMap::open();
     let mut pages = Vec::new();

@@ -1,5 +1,6 @@
-//! `fault-costs SAMPLES FILE`: how long a program waits for each kind of fault. FILE has 16 pages for each sample.
-//! `host-faults PAGES`: how long it waits for pages that its own kernel has in RAM, but perhaps not the host.
+//! `fault-costs SAMPLES FILE`: how long a program waits for each kind of fault. FILE has 16 pages for each
+//! sample. `host-faults PAGES`: how long it waits for pages that its own kernel has in RAM, but perhaps not
+//! the host.
 
 use programs::{PAGE, Page, fill, map_pages, os};
 

@@ -1,5 +1,5 @@
-//! `faults PAGES FILE`: accesses of every kind, and the faults that the kernel counted for this process (getrusage). FILE has 16 pages
-//! for each of PAGES.
+//! `faults PAGES FILE`: accesses of every kind, and the faults that the kernel counted for this process
+//! (getrusage). FILE has 16 pages for each of PAGES.
 
 use programs::os;
 use programs::{Page, map_pages};
@@ -7,7 +7,8 @@ use programs::{Page, map_pages};
 use super::memory::{advise, die, map_file, open, read, unmap, write};
 use super::record::record;
 
-/// Pages of the file that are used: so far from each other that the kernel does not bring one in with another.
+/// Pages of the file that are used: so far from each other that the kernel does not bring one in with
+/// another.
 const APART: usize = 16;
 
 pub fn run(pages: usize, path: &str) {

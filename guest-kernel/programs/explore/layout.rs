@@ -1,5 +1,5 @@
-//! `areas FILE`: the process's areas, and where the pages of each are. It has memory in every state: never used, written, sent to swap; a
-//! heap; a mapping of FILE that was looked at once.
+//! `areas FILE`: the process's areas, and where the pages of each are. It has memory in every state: never
+//! used, written, sent to swap; a heap; a mapping of FILE that was looked at once.
 
 use std::hint::black_box;
 

@@ -18,7 +18,8 @@ pub fn write(page: &mut Page) {
     unsafe { (&raw mut page[1]).write_volatile(2) };
 }
 
-/// Maps `pages` pages of a file from its start: `sharing` is MAP_PRIVATE or MAP_SHARED. Those who map a file twice know it.
+/// Maps `pages` pages of a file from its start: `sharing` is MAP_PRIVATE or MAP_SHARED. Those who map a file
+/// twice know it.
 pub fn map_file(file: &File, pages: usize, rights: i32, sharing: i32) -> &'static mut [Page] {
     let number = file.as_raw_fd();
     // SAFETY: a new mapping at an address that the kernel chooses changes nothing that exists.
@@ -26,8 +27,8 @@ pub fn map_file(file: &File, pages: usize, rights: i32, sharing: i32) -> &'stati
     if start == libc::MAP_FAILED {
         fail(format!("cannot map the file: {}", io::Error::last_os_error()));
     }
-    // SAFETY: the mapping is as long as the slice and aligned, and any bytes are a valid page. What other mappings of the file write to
-    // it is only looked for through black_box or after a system call.
+    // SAFETY: the mapping is as long as the slice and aligned, and any bytes are a valid page. What other
+    // mappings of the file write to it is only looked for through black_box or after a system call.
     unsafe { slice::from_raw_parts_mut(start.cast(), pages) }
 }
 
@@ -37,8 +38,8 @@ pub fn open(path: &str) -> File {
 
 /// madvise of whole pages.
 pub fn advise(pages: &[Page], advice: i32) {
-    // SAFETY: none of the advice that is given here changes what a private mapping holds, but for MADV_DONTNEED, whose users do not
-    // look at what was there before.
+    // SAFETY: none of the advice that is given here changes what a private mapping holds, but for
+    // MADV_DONTNEED, whose users do not look at what was there before.
     let result = unsafe { libc::madvise(pages.as_ptr().cast_mut().cast(), size_of_val(pages), advice) };
     if result != 0 {
         fail(format!("madvise: {}", io::Error::last_os_error()));

@@ -37,7 +37,8 @@ pub fn run() {
     }
 }
 
-/// The fewest tables below the root that can translate the addresses: one for each region of 2 MiB, 1 GiB and 512 GiB that has any.
+/// The fewest tables below the root that can translate the addresses: one for each region of 2 MiB, 1 GiB and
+/// 512 GiB that has any.
 fn least(apart: usize) -> usize {
     let regions = |shift: u32| {
         let mut numbers: Vec<usize> = (0..COUNT).map(|n| (START + n * apart) >> shift).collect();

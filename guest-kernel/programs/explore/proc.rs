@@ -119,7 +119,8 @@ fn first_number(path: &str, text: &str) -> i64 {
     number.unwrap_or_else(|| fail(format!("{path}: there is no number in {text}")))
 }
 
-/// The lines of a file, which is read no further than they are wanted: a kernel makes these texts anew for each read.
+/// The lines of a file, which is read no further than they are wanted: a kernel makes these texts anew for
+/// each read.
 fn lines(path: &str) -> impl Iterator<Item = String> {
     let file = File::open(path).unwrap_or_else(|error| fail(format!("{path}: {error}")));
     BufReader::new(file).lines().map_while(Result::ok)

@@ -20,8 +20,8 @@ pub fn run() {
     case("shm_open, and two mappings", map(), Some(&map));
 }
 
-/// Parent and child write to the page in turn, and each looks for what the other wrote. The child takes the page where it is, or maps
-/// it for itself.
+/// Parent and child write to the page in turn, and each looks for what the other wrote. The child takes the
+/// page where it is, or maps it for itself.
 fn case(name: &str, page: &mut Page, own: Option<&dyn Fn() -> &'static mut Page>) {
     let ((told, tell), (from, to)) = (os::pipe(), os::pipe());
     page[0] = 1;
@@ -76,7 +76,8 @@ fn anonymous() -> &'static mut Page {
     if start == libc::MAP_FAILED {
         fail(format!("cannot map a page: {}", io::Error::last_os_error()));
     }
-    // SAFETY: the mapping is a page, zero, and never unmapped; what another process writes to it is read as volatile.
+    // SAFETY: the mapping is a page, zero, and never unmapped; what another process writes to it is read as
+    // volatile.
     unsafe { &mut *start.cast() }
 }
 

@@ -1,4 +1,5 @@
-//! `swap PAGES`: fills pages and checks them all. `eviction PAGES FILE`: which evictions write, by what was done to the pages.
+//! `swap PAGES`: fills pages and checks them all. `eviction PAGES FILE`: which evictions write, by what was
+//! done to the pages.
 
 use programs::{Page, fail, fill, holds, map_pages};
 

@@ -1,4 +1,5 @@
-//! `thrash PROCESSES PAGES MILLISECONDS`: one process works on PAGES of its own, then two at a time do, and so on up to PROCESSES.
+//! `thrash PROCESSES PAGES MILLISECONDS`: one process works on PAGES of its own, then two at a time do, and
+//! so on up to PROCESSES.
 
 use std::thread;
 use std::time::Duration;
@@ -11,6 +12,9 @@ use super::timing::now;
 
 /// How often a step mixes a number: a microsecond or two of work, so that steps are not faults alone.
 const WORK: usize = 200;
+
+/// The time is cut into so many parts, of which the middle one counts: other work on the machine disturbs some.
+const SLICES: u64 = 5;
 
 /// A deadline that ends a worker.
 const ENOUGH: u64 = 0;
@@ -27,23 +31,29 @@ pub fn run(processes: usize, pages: usize, milliseconds: u64) {
     let mut workers = Vec::new();
     for active in 1..=processes {
         workers.push(start(active, pages));
-        let (start, mut steps, mut major) = (now(), 0, 0);
-        let deadline = start + milliseconds * a_millisecond;
-        for worker in &workers {
-            let _ = os::write(worker.go, &deadline.to_le_bytes());
-        }
-        for worker in &workers {
-            let [more, faults] = answer(worker.done);
-            steps += more;
-            major += faults;
-        }
-        let ms = (now() - start) / a_millisecond;
-        record!("stage", processes = active, pages = active * pages, steps = steps, major = major, ms = ms);
+        (0..SLICES).for_each(|_| slice(&workers, pages, milliseconds / SLICES, a_millisecond));
     }
     for worker in workers {
         let _ = os::write(worker.go, &ENOUGH.to_le_bytes());
         worker.child.wait();
     }
+}
+
+/// Lets all of them work for a while and tells what they did.
+fn slice(workers: &[Worker], pages: usize, milliseconds: u64, a_millisecond: u64) {
+    let (start, mut steps, mut major) = (now(), 0, 0);
+    let deadline = start + milliseconds * a_millisecond;
+    for worker in workers {
+        let _ = os::write(worker.go, &deadline.to_le_bytes());
+    }
+    for worker in workers {
+        let [more, faults] = answer(worker.done);
+        steps += more;
+        major += faults;
+    }
+    let (ms, processes) = ((now() - start) / a_millisecond, workers.len());
+    let pages = processes * pages;
+    record!("slice", processes = processes, pages = pages, steps = steps, major = major, ms = ms);
 }
 
 fn start(number: usize, pages: usize) -> Worker {
@@ -66,7 +76,8 @@ fn start(number: usize, pages: usize) -> Worker {
     Worker { child, go, done }
 }
 
-/// Steps until the deadline: each writes to some page of the working set and computes a little. Returns them and the major faults.
+/// Steps until the deadline: each writes to some page of the working set and computes a little. Returns them
+/// and the major faults.
 fn work(memory: &mut [Page], random: &mut Random, deadline: u64) -> [u64; 2] {
     let (before, mut steps) = (os::faults(), 0);
     while now() < deadline {

@@ -1,4 +1,5 @@
-//! How long accesses take, each by itself, in cycles of the time-stamp counter: reading that is no system call.
+//! How long accesses take, each by itself, in cycles of the time-stamp counter: reading that is no system
+//! call.
 
 /// The counter now. No access to memory moves past this, neither in the compiler nor in the CPU.
 pub fn now() -> u64 {
