@@ -75,3 +75,27 @@ fn sentence(forks: &[Fork], intact: bool) -> String {
     };
     format!("{forks}; the parent {parent}.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(copied: [u64; 3], intact: bool) -> String {
+        let forks = copied.map(|copied| Fork { name: String::new(), shared: 100, copied });
+        sentence(&forks, intact)
+    }
+
+    #[test]
+    fn the_sentence_follows_the_numbers() {
+        let text = said([1, 100, 2], true);
+        assert!(
+            text.contains("copies next to nothing (1 of 100 frames)") && text.contains("never sees"),
+            "{text}"
+        );
+        let text = said([90, 100, 80], false);
+        assert!(
+            text.starts_with("Here a fork copied 90 of 100 frames") && text.contains("must not"),
+            "{text}"
+        );
+    }
+}

@@ -95,3 +95,30 @@ fn image(eager: bool) -> Vec<u8> {
     image.extend(rest);
     image
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::elf::check_program;
+
+    fn said(lazy: (u64, u64), eager: (u64, u64)) -> String {
+        let start = |(pages_read, ns)| Start { how: "", pages_read, ns };
+        sentence(&[start(lazy), start(eager)])
+    }
+
+    #[test]
+    fn the_sentence_follows_the_numbers() {
+        assert!(said((16, 1000), (2048, 4000)).ends_with("the first word comes 4.0 times sooner."));
+        assert!(said((16, 4000), (2048, 1000)).ends_with("but here that saved no time."));
+        assert!(said((2048, 1000), (2048, 1000)).ends_with("here demand paging loaded no less."));
+    }
+
+    #[test]
+    fn the_program_is_a_sound_elf_file_of_its_size() {
+        for eager in [false, true] {
+            let image = image(eager);
+            assert_eq!(image.len(), PAGES * 4096);
+            assert_eq!(check_program(image.as_slice()), Ok(None), "static");
+        }
+    }
+}

@@ -93,3 +93,34 @@ fn sentence(stages: &[Stage], best: u64, resident: u64) -> String {
         Count(first.majors_a_second)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(stages: &[(u64, u64)]) -> String {
+        let stage = |(number, &(steps_a_second, majors_a_second)): (usize, &(u64, u64))| Stage {
+            processes: number as u64 + 1,
+            pages: 64 * (number as u64 + 1),
+            steps_a_second,
+            majors_a_second,
+        };
+        let stages: Vec<Stage> = stages.iter().enumerate().map(stage).collect();
+        sentence(&stages, 1000, 150)
+    }
+
+    #[test]
+    fn the_knee_is_where_throughput_falls_because_pages_come_from_disk() {
+        let text = said(&[(1000, 0), (900, 0), (100, 70), (90, 80)]);
+        assert!(
+            text.starts_with("Up to 2 processes") && text.contains("with 3, whose 192 pages do not fit"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn where_there_is_no_knee_none_is_told() {
+        assert!(said(&[(1000, 0), (900, 0)]).contains("did not stay below half"));
+        assert!(said(&[(1000, 0), (100, 0)]).contains("something else took the CPU"));
+    }
+}

@@ -57,7 +57,7 @@ fn stack(count: usize) {
     for page in 4..count + 4 {
         // SAFETY: this is below the red zone, where nothing of the program is.
         samples.take(|| unsafe {
-            core::arch::asm!("mov byte ptr [{0}], 1", "nop", in(reg) stack_pointer() - page * PAGE);
+            core::arch::asm!("mov byte ptr [{0}], 1", in(reg) stack_pointer() - page * PAGE);
         });
     }
     print("stack", samples, before);
