@@ -49,7 +49,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     for (to, write) in [(json, Finding::write_json as Writer), (csv, Finding::write_csv)] {
         let Some((path, mut to)) = to else { continue };
-        write(&finding, &mut to).map_err(|error| format!("{}: {error}", path.display()))?;
+        match write(&finding, &mut to) {
+            Err(error) if is_standard_output(path) => return Err(error.into()),
+            written => written.map_err(|error| format!("{}: {error}", path.display()))?,
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! Experiments: each shows one idea of memory at work, by what is measured while programs use it.
 //!
-//! One file an experiment. It starts guests of its own ([`guest`]), which run the bundled program `explore`,
+//! One file an experiment. It starts guests of its own (guest.rs), which run the bundled program `explore`,
 //! and makes a [`Finding`] of what that printed and what both levels counted. Nothing in a finding is known
 //! beforehand: where the measured values say otherwise than the textbooks, its sentence does too.
 

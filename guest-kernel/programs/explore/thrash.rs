@@ -13,7 +13,7 @@ use super::timing::now;
 /// How often a step mixes a number: a microsecond or two of work, so that steps are not faults alone.
 const WORK: usize = 200;
 
-/// The time is cut into so many parts, of which the middle one counts: other work on the machine disturbs some.
+/// The time is cut into so many parts: other work on the machine may disturb some.
 const SLICES: u64 = 5;
 
 /// A deadline that ends a worker.
