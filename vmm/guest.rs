@@ -4,3 +4,5 @@
 pub static KERNEL: &[u8] = include_bytes!(env!("BIFOLD_KERNEL"));
 /// The merge sort of the demo.
 pub static SORT: &[u8] = include_bytes!(env!("BIFOLD_PROGRAM_SORT"));
+/// What `bifold explore` runs.
+pub static EXPLORE: &[u8] = include_bytes!(env!("BIFOLD_PROGRAM_EXPLORE"));

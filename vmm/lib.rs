@@ -1,10 +1,11 @@
 //! Bifold's host side: a minimal VMM on KVM that backs its guest's RAM with a pager of its own.
 //!
-//! Modules depend downwards only: `cli` -> `report` -> `machine` -> `pager`, `devices` -> `store`, `memory`;
+//! Modules depend downwards only: `cli` -> `explore` -> `report` -> `machine` -> `pager`, `devices` -> `store`, `memory`;
 //! `measure` is below all.
 
 pub mod cli;
 pub mod devices;
+pub mod explore;
 pub mod guest;
 pub mod lab;
 pub mod machine;

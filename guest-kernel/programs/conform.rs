@@ -11,8 +11,6 @@
 mod file;
 #[path = "conform/mapping.rs"]
 mod mapping;
-#[path = "conform/os.rs"]
-mod os;
 #[path = "conform/pipe.rs"]
 mod pipe;
 #[path = "conform/process.rs"]
@@ -21,6 +19,8 @@ mod process;
 mod signal;
 #[path = "conform/thread.rs"]
 mod thread;
+
+use programs::os;
 
 /// A check and its name.
 type Check = (&'static str, fn());

@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows of Bifold. Each program is an ordinary static Linux program.
 
+pub mod os;
+
 use std::fmt::Display;
 use std::io;
 use std::process;

@@ -10,6 +10,7 @@ mod bad_input;
 mod cleanliness;
 mod conformance;
 mod demo;
+mod explore;
 mod foreign_kernel;
 mod huge_pages;
 mod kernel_elf;

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod demo;
+mod explore;
 mod frames;
 mod guest;
 mod host;
@@ -41,6 +42,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Explore(explore::Args),
     Replay(replay::Args),
     Lab(lab::Args),
     #[command(hide = true)]
@@ -71,17 +73,18 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
-    let guest = match cli.command {
+    let command = match cli.command {
         Some(Command::Lab(args)) => return lab::run(args),
         Some(Command::Replay(args)) => return replay::run(&args),
         Some(Command::Test(args)) => return test::run(args),
-        Some(Command::Run(args)) => Some(args),
-        None => None,
+        Some(Command::Explore(args)) if args.experiment.is_none() => return explore::list(),
+        command => command,
     };
-    match (host::choose(cli.host)?, guest) {
+    match (host::choose(cli.host)?, command) {
         (Chosen::Lab, _) => host::run_in_lab(cli.host.is_some()),
-        (Chosen::Kvm(hypervisor), Some(args)) => run::run(&args, hypervisor, asked),
-        (Chosen::Kvm(hypervisor), None) => demo::run(hypervisor),
+        (Chosen::Kvm(hypervisor), Some(Command::Run(args))) => run::run(&args, hypervisor, asked),
+        (Chosen::Kvm(_), Some(Command::Explore(args))) => explore::run(&args),
+        (Chosen::Kvm(hypervisor), _) => demo::run(hypervisor),
     }
 }
 

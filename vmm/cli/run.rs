@@ -165,7 +165,7 @@ fn same_file(one: &Path, other: &Path) -> bool {
 
 /// How a program at `path` in the guest is started. The guest's only folder tree is its files', so every relative
 /// path starts at the root.
-pub fn start(path: &str, argv: Vec<String>, variables: &[String]) -> Start {
+fn start(path: &str, argv: Vec<String>, variables: &[String]) -> Start {
     let mut envp = vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned(), "HOME=/".to_owned()];
     envp.extend(std::env::var("TERM").map(|term| format!("TERM={term}")));
     for variable in variables {

@@ -106,8 +106,10 @@ impl Built {
         let programs = tools.chain(self.tests).chain(self.commands).collect();
         let mut carried: BTreeSet<PathBuf> = self.made.into_iter().collect();
         // The tests' own files, and what they made to use again.
-        for folder in
-            ["tests", "docs/traces"].map(|folder| directory.join(folder)).iter().chain(&made_folders)
+        for folder in ["tests", "docs/explore", "docs/traces"]
+            .map(|folder| directory.join(folder))
+            .iter()
+            .chain(&made_folders)
         {
             carried.extend(files(folder).unwrap_or_default());
         }

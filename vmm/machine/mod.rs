@@ -3,6 +3,7 @@
 mod assemble;
 mod board;
 pub mod boot;
+mod bundled;
 mod config;
 pub mod elf;
 mod guest_paging;
@@ -14,6 +15,7 @@ mod vm;
 pub use assemble::MachineError;
 pub use board::Streams;
 pub use boot::Start;
+pub use bundled::{Bundled, Output};
 pub use config::{Config, Guest, Program};
 pub use guest_paging::{GuestPage, GuestPaging, LoadControl};
 pub use run::{End, Reading, Run, run};

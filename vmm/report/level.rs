@@ -146,6 +146,7 @@ fn percentile(latency: &Latency, percent: u64) -> Option<u64> {
 }
 
 /// Cycles of a guest's time-stamp counter as nanoseconds.
+#[must_use]
 pub fn to_ns(cycles: u64, tsc_khz: u64) -> u64 {
     (u128::from(cycles) * 1_000_000 / u128::from(tsc_khz.max(1))) as u64
 }

@@ -3,6 +3,7 @@
 mod huge;
 mod level;
 mod phases;
+mod progress;
 mod replay;
 mod table;
 mod units;
@@ -18,8 +19,9 @@ use crate::measure::SecondLevel;
 use crate::memory::Backing;
 use crate::pager::HostStats;
 pub use huge::Huge;
-pub use level::{Level, Percentiles, SourceCount};
+pub use level::{Level, Percentiles, SourceCount, to_ns};
 pub use phases::Phases;
+pub use progress::Progress;
 pub use replay::{Outcome, ReplayReport, Row};
 pub use table::table;
 pub use units::{Count, Nanos, Pages};

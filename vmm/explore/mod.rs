@@ -1,0 +1,108 @@
+//! Experiments: each shows one idea of memory at work, by what is measured while programs use it.
+//!
+//! One file an experiment. It starts guests of its own (guest.rs), which run the bundled program `explore`,
+//! and makes a [`Finding`] of what that printed and what both levels counted. Nothing in a finding is known
+//! beforehand: where the measured values say otherwise than the textbooks, its sentence does too.
+
+mod areas;
+mod bits;
+mod context_switch;
+mod cow;
+mod demand_paging;
+mod error;
+mod eviction;
+mod fault_costs;
+mod faults;
+mod finding;
+mod guest;
+mod isolation;
+mod layout;
+mod mapped_files;
+mod nearest;
+mod page_tables;
+mod random;
+mod recipes;
+mod record;
+mod replacement;
+mod shared_memory;
+mod stack;
+mod swap;
+mod thrashing;
+
+use thiserror::Error;
+
+pub use error::ExploreError;
+pub use finding::{Cell, Finding};
+
+/// An experiment, as it is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Experiment {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub about: &'static str,
+    /// Does it.
+    pub run: fn() -> Result<Finding, ExploreError>,
+}
+
+/// All experiments, from what a process sees of memory to what it costs.
+pub const EXPERIMENTS: &[Experiment] = &[
+    new("isolation", "One address in several processes, and a wild access", isolation::run),
+    new("page-tables", "What it costs to map a few pages of a vast address space", page_tables::run),
+    new("bits", "Present, accessed, dirty, writable, user, no-execute: set, cleared, acted on", bits::run),
+    new(
+        "context-switch",
+        "What it costs to go on with another thread, and with another process",
+        context_switch::run,
+    ),
+    new("faults", "Minor, major and invalid faults, as a program counts its own", faults::run),
+    new("demand-paging", "What is loaded of a program before its first word", demand_paging::run),
+    new("recipes", "What each page of a live process is made of", recipes::run),
+    new("cow", "What a fork copies: nothing, until someone writes", cow::run),
+    new("mapped-files", "Who sees what is written to a mapped file, and what reaches it", mapped_files::run),
+    new("stack", "How a stack grows, and how far", stack::run),
+    new("layout", "Where everything lies in an address space, and what holes cost", layout::run),
+    new("shared-memory", "One frame in two processes", shared_memory::run),
+    new("swap", "A program ten times as large as RAM", swap::run),
+    new("replacement", "Which page goes: policies on famous strings, and live", replacement::run),
+    new("eviction", "Which evictions write, and which just drop", eviction::run),
+    new("thrashing", "Where more processes do less work", thrashing::run),
+    new("fault-costs", "How long a program waits for each kind of fault", fault_costs::run),
+];
+
+const fn new(
+    name: &'static str,
+    about: &'static str,
+    run: fn() -> Result<Finding, ExploreError>,
+) -> Experiment {
+    Experiment { name, about, run }
+}
+
+/// A text that names no experiment.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("there is no such experiment, did you mean {nearest}? bifold explore lists them")]
+pub struct UnknownExperiment {
+    nearest: &'static str,
+}
+
+/// The experiment of a name.
+///
+/// # Errors
+/// There is none; the error names the nearest.
+pub fn find(name: &str) -> Result<Experiment, UnknownExperiment> {
+    let known = || EXPERIMENTS.iter().map(|experiment| experiment.name);
+    let found = EXPERIMENTS.iter().find(|experiment| experiment.name == name);
+    found.copied().ok_or_else(|| UnknownExperiment { nearest: nearest::nearest(name, known()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_nearly_right_is_answered_with_the_right_one() {
+        let nearest = |name: &str| find(name).err().map(|unknown| unknown.nearest);
+        assert_eq!(nearest("cow"), None);
+        assert_eq!(nearest("cwo"), Some("cow"));
+    }
+}
