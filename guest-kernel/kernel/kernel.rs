@@ -341,13 +341,14 @@ impl Kernel {
         apic::end_of_interrupt();
         self.system.memory.stats.ticks += 1;
         self.system.memory.publish();
-        self.start_timer(SLICE);
         self.system.memory.tick();
         let System { load, tasks, memory, .. } = &mut self.system;
         load.tick(tasks, memory);
         if self.system.tasks.space.promotes {
             self.system.memory.promote_next(&mut self.system.tasks.space);
         }
+        // Only now: what a tick costs must not eat up the slice on a slow machine.
+        self.start_timer(SLICE);
         self.system.tasks.expire(self.system.machine.clock.now());
         let ticks = self.system.memory.stats.ticks;
         self.system.tasks.space.last_run = ticks;
