@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The programs that are bundled, by their name in guest-kernel/programs/.
-const PROGRAMS: &[&str] = &["args", "conform", "cost", "crash", "faults", "simd", "sort", "walk"];
+const PROGRAMS: &[&str] = &["args", "conform", "cost", "crash", "faults", "simd", "sort", "walk", "work"];
 
 /// Fat LTO together with the target features is what keeps SSE out of the kernel: core's prebuilt
 /// code is compiled again without it.

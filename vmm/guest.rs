@@ -4,3 +4,5 @@
 pub static KERNEL: &[u8] = include_bytes!(env!("BIFOLD_KERNEL"));
 /// The merge sort of the demo.
 pub static SORT: &[u8] = include_bytes!(env!("BIFOLD_PROGRAM_SORT"));
+/// The workloads of comparisons.
+pub static WORK: &[u8] = include_bytes!(env!("BIFOLD_PROGRAM_WORK"));

@@ -1,8 +1,11 @@
 //! The command line: one file a subcommand.
 
+mod check;
+mod compare;
 mod demo;
 mod frames;
 mod host;
+mod inventory;
 mod lab;
 mod limits;
 mod outcome;
@@ -40,6 +43,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Compare(compare::Args),
+    Check(check::Args),
+    Host(inventory::Args),
     Replay(replay::Args),
     Lab(lab::Args),
     #[command(hide = true)]
@@ -72,6 +78,9 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
     let guest = match cli.command {
         Some(Command::Lab(args)) => return lab::run(args),
+        Some(Command::Compare(args)) => return compare::run(args),
+        Some(Command::Check(args)) => return check::run(&args),
+        Some(Command::Host(args)) => return inventory::run(&args),
         Some(Command::Replay(args)) => return replay::run(&args),
         Some(Command::Test(args)) => return test::run(args),
         Some(Command::Run(args)) => Some(args),

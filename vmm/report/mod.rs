@@ -1,5 +1,8 @@
-//! What a run prints: tables and JSON.
+//! What a run and a comparison print: tables, JSON, and files for others to read.
 
+mod compare;
+mod escape;
+mod junit;
 mod level;
 mod phases;
 mod replay;
@@ -16,6 +19,8 @@ use crate::machine::{Config, End, Guest, Run};
 use crate::measure::SecondLevel;
 use crate::memory::Backing;
 use crate::pager::HostStats;
+pub use compare::ComparisonReport;
+pub use junit::write_junit;
 pub use level::{Level, Percentiles, SourceCount};
 pub use phases::Phases;
 pub use replay::{Outcome, ReplayReport, Row};
