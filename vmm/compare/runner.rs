@@ -90,7 +90,7 @@ impl<'a> Runner<'a> {
     /// Measures a cell once.
     ///
     /// # Errors
-    /// This very command cannot be started.
+    /// This very command cannot be started, or its report cannot be written.
     pub fn run(&self, cell: &Cell) -> io::Result<Outcome> {
         // A report of an earlier run must not be taken for this one's.
         let _ = std::fs::remove_file(&self.report);
@@ -101,11 +101,17 @@ impl<'a> Runner<'a> {
         let report = std::fs::read(&self.report).ok();
         let _ = std::fs::remove_file(&self.report);
         let report = report.and_then(|report| serde_json::from_slice::<Report>(&report).ok());
-        Ok(self.outcome(&output, report))
+        let said = last_words(&String::from_utf8_lossy(&output.stderr));
+        if report.is_none() && said.contains(&*self.report.to_string_lossy()) {
+            // The disk's fault, not the cell's.
+            let advice =
+                "what was measured before is kept; free some space and give the same command to go on";
+            return Err(io::Error::other(format!("{said}; {advice}")));
+        }
+        Ok(self.outcome(&output, said, report))
     }
 
-    fn outcome(&self, output: &Output, report: Option<Report>) -> Outcome {
-        let said = last_words(&String::from_utf8_lossy(&output.stderr));
+    fn outcome(&self, output: &Output, said: String, report: Option<Report>) -> Outcome {
         let Some(report) = report else {
             // `bifold` exits with 2, and makes no report, when it cannot do what was asked.
             let refused = output.status.code() == Some(2) && !said.is_empty();
@@ -161,9 +167,9 @@ mod tests {
         let axes = vec![Choice::parse("ratio=1").expect("an axis")];
         let spec = Request { axes, ..Request::default() }.finish().expect("a comparison");
         let status = ExitStatus::from_raw(status << 8);
-        let output = Output { status, stdout: out.into(), stderr: errors.into() };
+        let output = Output { status, stdout: out.into(), stderr: Vec::new() };
         let report = report.map(|report| serde_json::from_str(report).expect("a report"));
-        Runner::new(&spec, Path::new("/f"), "/work".into()).outcome(&output, report)
+        Runner::new(&spec, Path::new("/f"), "/work".into()).outcome(&output, last_words(errors), report)
     }
 
     #[test]

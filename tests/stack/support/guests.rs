@@ -13,6 +13,7 @@ pub const FAULTS: &str = env!("BIFOLD_PROGRAM_FAULTS");
 pub const SIMD: &str = env!("BIFOLD_PROGRAM_SIMD");
 pub const SORT: &str = env!("BIFOLD_PROGRAM_SORT");
 pub const WALK: &str = env!("BIFOLD_PROGRAM_WALK");
+pub const WORK: &str = env!("BIFOLD_PROGRAM_WORK");
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stack/guests");
 

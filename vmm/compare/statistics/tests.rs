@@ -4,16 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Times of 400 runs of one program, in nanoseconds and in the order in which they were taken (see the file's first line).
-const RECORDED: &str = include_str!("recorded.txt");
-/// How many samples a side of a comparison has here.
-const SIDE: usize = 10;
+/// Times of 400 runs of one program in the order in which they were taken; each file's first line says where.
+const BUSY: &str = include_str!("busy.txt");
+const QUIET: &str = include_str!("quiet.txt");
+/// How many samples a side of a comparison has here: as many as a cell takes at most, if nothing else is asked for.
+const SIDE: usize = 15;
 const TRIALS: usize = 100;
-
-fn recorded() -> Vec<f64> {
-    let lines = RECORDED.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.parse().expect("a number")).collect()
-}
 
 /// How many of [`TRIALS`] comparisons found the second side slower or faster, when it is the first, `planted` times as slow.
 fn found(planted: f64, mut sample: impl FnMut() -> Vec<f64>) -> [usize; 2] {
@@ -34,9 +30,11 @@ fn found(planted: f64, mut sample: impl FnMut() -> Vec<f64>) -> [usize; 2] {
     found
 }
 
-/// Consecutive stretches of the recorded times, so that drift is in them.
-fn stretches() -> impl FnMut() -> Vec<f64> {
-    let (all, mut start) = (recorded(), 0);
+/// Consecutive stretches of recorded times, so that drift is in them.
+fn stretches(recorded: &str) -> impl FnMut() -> Vec<f64> {
+    let lines = recorded.lines().filter(|line| !line.starts_with('#'));
+    let all: Vec<f64> = lines.map(|line| line.parse().expect("a number")).collect();
+    let mut start = 0;
     move || {
         start = (start + 37) % (all.len() - 2 * SIDE);
         all[start..start + 2 * SIDE].to_vec()
@@ -59,16 +57,19 @@ fn made_up() -> impl FnMut() -> Vec<f64> {
 
 #[test]
 fn a_program_compared_with_itself_does_not_differ_in_95_of_100_trials() {
-    for found in [found(1.0, stretches()), found(1.0, made_up())] {
+    for found in [found(1.0, stretches(QUIET)), found(1.0, stretches(BUSY)), found(1.0, made_up())] {
         assert!(found.iter().sum::<usize>() <= 5, "{found:?}");
     }
 }
 
 #[test]
 fn a_planted_slowdown_of_5_percent_is_found_and_never_taken_for_the_opposite() {
-    for found in [found(1.05, stretches()), found(1.05, made_up())] {
-        assert!(found[0] >= 95 && found[1] == 0, "{found:?}");
+    for found in [found(1.05, stretches(QUIET)), found(1.05, made_up())] {
+        assert!(found[0] >= 90 && found[1] == 0, "{found:?}");
     }
+    // Where runs take up to twice as long as others, it may be missed.
+    let [slower, faster] = found(1.05, stretches(BUSY));
+    assert!(slower >= 30 && faster == 0, "{slower}, {faster}");
 }
 
 #[test]
@@ -81,6 +82,8 @@ fn nothing_is_said_about_too_few_samples() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
     #[test]
     fn an_interval_holds_its_estimate_and_stays_within_the_samples(
         samples in prop::collection::vec(1.0..1e9_f64, FEWEST..40)
