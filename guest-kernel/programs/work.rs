@@ -1,7 +1,7 @@
 //! Work on memory that times itself: `work WORKLOAD SIZE`, such as `work chase 16M`.
 //!
-//! A workload prepares SIZE of memory, and is then timed. What it does is the same every time. It prints one line of JSON:
-//! what was done, how many nanoseconds that took, and an answer that depends on every step of it. The workloads:
+//! A workload prepares SIZE of memory, and is then timed for a while. It prints one line of JSON: how many operations are a pass over
+//! that memory, how many nanoseconds a pass took, and an answer that depends on what the first pass did. The workloads:
 //!
 //!     chase       each load says where the next one goes: the latency of memory, with nothing to hide it
 //!     update      adds to words at random: many misses at a time
@@ -27,11 +27,15 @@ mod update;
 mod zipf;
 
 use std::env;
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use programs::{PAGE, fail, parse_size};
 
-/// What a workload did.
+/// The least that is timed. A pass is repeated until it is reached: where memory is paged, one takes longer than this.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// What a pass of a workload did.
 struct Done {
     operations: usize,
     time: Duration,
@@ -62,9 +66,15 @@ fn main() {
     );
 }
 
-/// Times the part that counts; it returns its answer.
-fn timed(operations: usize, work: impl FnOnce() -> u64) -> Done {
+/// Times passes of `operations` operations each: the mean of a pass, and the answer of the first.
+fn timed(operations: usize, mut pass: impl FnMut() -> u64) -> Done {
     let start = Instant::now();
-    let answer = work();
-    Done { operations, time: start.elapsed(), answer }
+    let answer = pass();
+    let (mut passes, mut elapsed) = (1_u32, start.elapsed());
+    // As many again each time: where asking for the time is dear, it is asked for seldom.
+    while elapsed < LEAST {
+        (0..passes).for_each(|_| _ = black_box(pass()));
+        (passes, elapsed) = (passes * 2, start.elapsed());
+    }
+    Done { operations, time: elapsed / passes, answer }
 }

@@ -160,7 +160,7 @@ fn mistakes_are_answered_with_what_was_meant() {
     compare(&["--axis", "backing"]).refused(&["NAME=VALUE"]);
     compare(&["--axis", "ratio=1", "--workload", "srot"]).refused(&["srot", "\"sort\""]);
     compare(&["--axis", "ratio=1", "--repeats", "2"]).refused(&["repeats", "7"]);
-    compare(&["--axis", "ratio=1", "--output", "/no/such/folder"]).refused(&["/no/such/folder"]);
+    compare(&["--axis", "ratio=1", "--output", "/dev/null/x"]).refused(&["/dev/null/x"]);
     compare(&["--axis", "ratio=1", "--", "/no/such/program"]).refused(&["/no/such/program"]);
     compare(&["--spec", "/no/such/file"]).refused(&["/no/such/file"]);
     let folder = Folder::new();

@@ -4,9 +4,6 @@ use programs::Random;
 
 use super::{Done, timed};
 
-/// Not a multiple of any number of lines that a size gives, so that the end of the chain is an answer.
-const STEPS: usize = (1 << 21) - 3;
-
 /// One cache line; the first word is the number of the next.
 #[derive(Clone)]
 #[repr(align(64))]
@@ -21,5 +18,11 @@ pub fn run(bytes: usize) -> Done {
         let (one, two) = (lines[end].0[0], lines[other].0[0]);
         (lines[end].0[0], lines[other].0[0]) = (two, one);
     }
-    timed(STEPS, || (0..STEPS).fold(0, |at, _| lines[at as usize].0[0]))
+    let mut at = 0;
+    timed(lines.len(), || {
+        (0..lines.len()).fold(0_u64, |sum, step| {
+            at = lines[at].0[0] as usize;
+            sum.wrapping_mul(3).wrapping_add(at as u64 ^ step as u64)
+        })
+    })
 }

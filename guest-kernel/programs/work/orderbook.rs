@@ -7,7 +7,6 @@ use programs::{Random, mix};
 
 use super::{Done, timed};
 
-const EVENTS: usize = 1 << 20;
 const LEVELS: usize = 1024;
 
 /// An order; `next` and `previous` are its neighbours in the ring of its level.
@@ -35,17 +34,15 @@ pub fn run(bytes: usize) -> Done {
     for order in 0..count {
         book.append(order, random.next());
     }
-    let mut done = timed(EVENTS, || {
-        for _ in 0..EVENTS {
+    timed(count, || {
+        for _ in 0..count {
             let event = random.next();
             let order = (event >> 32) as usize % book.count;
             book.take_out(order);
             book.append(order, event);
         }
-        0
-    });
-    done.answer = book.volumes.iter().fold(0, |sum, volume| mix(sum ^ volume));
-    done
+        book.volumes.iter().fold(0, |answer, volume| mix(answer ^ volume))
+    })
 }
 
 impl Book {

@@ -4,8 +4,6 @@ use programs::{Random, mix};
 
 use super::{Done, timed};
 
-const USES: usize = 1 << 20;
-
 /// A place for a key, which is never 0, and its value.
 type Slot = [u64; 2];
 
@@ -17,9 +15,9 @@ pub fn run(bytes: usize) -> Done {
         slots[at] = [key, mix(key)];
     }
     let mut random = Random::new(1);
-    timed(USES, || {
+    timed(keys, || {
         let mut answer = 0_u64;
-        for use_number in 0..USES as u64 {
+        for use_number in 0..keys as u64 {
             // The key of rank n is used about as often as 1/n (Zipf).
             let key = (keys as f64).powf(random.unit()) as u64;
             let at = find(&slots, key);
