@@ -103,7 +103,7 @@ fn a_program_of_the_users_own_is_measured() {
     let failing = Folder::new();
     let mut command = bifold(["compare", "--axis=ratio=1", "--ram=8M", "--output"]);
     let ended = run(command.arg(failing.path("out")).args(["--", WORK, "nonsense"])).with_status(1);
-    assert!(ended.out.contains("failed: exited with 2"), "{}", ended.out);
+    assert!(ended.out.contains("exited with 2"), "{}", ended.out);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use comfy_table::{Table, presets};
 
 use super::output::create;
-use crate::compare::{Check, Finding, Interval, Record};
+use crate::compare::{Check, Finding, Record};
 use crate::report::write_junit;
 
 /// Compare two comparisons' samples cell by cell; exit status 1 if one is slower for sure
@@ -51,17 +51,13 @@ fn table(check: &Check) -> String {
     table.load_style(presets::NOTHING).set_header(["cell", "new / old", "verdict"]);
     for checked in &check.cells {
         let (ratio, verdict) = match &checked.finding {
-            Finding::Slower(ratio) => (shown(ratio), "SLOWER".to_owned()),
-            Finding::Faster(ratio) => (shown(ratio), "faster".to_owned()),
-            Finding::Same(ratio) => (shown(ratio), "no difference that matters".to_owned()),
+            Finding::Slower(ratio) => (ratio.to_string(), "SLOWER".to_owned()),
+            Finding::Faster(ratio) => (ratio.to_string(), "faster".to_owned()),
+            Finding::Same(ratio) => (ratio.to_string(), "no difference that matters".to_owned()),
             Finding::Failed(why) => (String::new(), format!("FAILED: {why}")),
             Finding::Skipped(why) => (String::new(), format!("not compared: {why}")),
         };
         table.add_row([checked.cell.to_string(), ratio, verdict]);
     }
     table.trim_fmt()
-}
-
-fn shown(Interval { low, estimate, high }: &Interval) -> String {
-    format!("{estimate:.3} ({low:.3} to {high:.3})")
 }

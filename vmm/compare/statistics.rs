@@ -4,6 +4,8 @@
 //! median is what is reported, and its interval comes from the samples themselves (the percentile bootstrap, Efron 1979).
 //! Everything is computed from a fixed seed, so the same samples give the same answer.
 
+use std::fmt;
+
 use super::random::Random;
 
 /// How often samples are drawn again from themselves. At the confidence of 99% fifty of them lie outside.
@@ -37,6 +39,18 @@ pub enum Difference {
     Faster,
     /// The first takes more.
     Slower,
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = match self.estimate {
+            small if small < 10.0 => 3,
+            medium if medium < 100.0 => 1,
+            _ => 0,
+        };
+        let Self { low, estimate, high } = self;
+        write!(f, "{estimate:.decimals$} ({low:.decimals$} to {high:.decimals$})")
+    }
 }
 
 impl Interval {

@@ -39,10 +39,8 @@ fn write_table(report: &ComparisonReport, to: &mut impl Write) -> io::Result<()>
     }
     writeln!(to, "</tr></thead>\n<tbody>")?;
     for row in &report.comparison.rows {
-        let texts = ComparisonReport::texts(row);
-        let verdict = texts.last().map_or("", |verdict| verdict.split(':').next().unwrap_or_default());
-        write!(to, "<tr class=\"{}\">", verdict.replace(' ', "-"))?;
-        for text in &texts {
+        write!(to, "<tr class=\"{}\">", super::verdict(row).replace(' ', "-"))?;
+        for text in &ComparisonReport::texts(row) {
             write!(to, "<td>{}</td>", Escaped(text))?;
         }
         writeln!(to, "</tr>")?;

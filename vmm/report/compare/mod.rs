@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use comfy_table::{Table, presets};
 
 use super::units::{Count, Nanos};
-use crate::compare::{Comparison, Difference, Header, Interval, Row, Standing};
+use crate::compare::{Cell, Comparison, Difference, Header, Row, Standing, Unmeasured};
 
 /// A comparison, and what it was made on.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ impl ComparisonReport {
     fn columns(&self) -> Vec<String> {
         let axes = self.comparison.rows.first().map(|row| row.series.cell.values()).unwrap_or_default();
         let axes = axes.iter().map(|(axis, _)| (*axis).to_owned());
-        let measured = ["samples", "median", "sure to", "guest faults", "host faults", "times", "verdict"];
+        let measured =
+            ["samples", "median", "99% CI", "guest faults", "host faults", "vs baseline", "verdict"];
         std::iter::once("workload".to_owned()).chain(axes).chain(measured.map(str::to_owned)).collect()
     }
 
@@ -48,11 +49,11 @@ impl ComparisonReport {
         let measured = [
             series.samples.len().to_string(),
             median.map(|median| Nanos(median.estimate as u64).to_string()).unwrap_or_default(),
-            median.map(|median| format!("{:.1}%", median.relative_error() * 100.0)).unwrap_or_default(),
+            median.map(|median| format!("±{:.1}%", median.relative_error() * 100.0)).unwrap_or_default(),
             faults(|sample| sample.guest_faults),
             faults(|sample| sample.host_faults),
             times(standing),
-            verdict(row),
+            verdict(row).to_owned(),
         ];
         std::iter::once(series.cell.workload.clone()).chain(values).chain(measured).collect()
     }
@@ -63,7 +64,7 @@ impl ComparisonReport {
         if !self.comparison.baseline.is_empty() {
             let base = &self.comparison.baseline;
             notes.push(format!(
-                "times: how long it takes, in times of {base}, with its 99% interval; below 1 is faster"
+                "vs baseline: the ratio of medians to that of {base}, with its 99% confidence interval; below 1 is faster"
             ));
         }
         notes.extend(self.comparison.conclusions.iter().cloned());
@@ -76,7 +77,26 @@ impl ComparisonReport {
                 self.comparison.rows.len()
             ));
         }
+        notes.extend(self.reasons());
         notes
+    }
+
+    /// Why cells were not measured: each reason once, with the first cell that it holds for.
+    fn reasons(&self) -> Vec<String> {
+        let mut reasons: Vec<(&Unmeasured, &Cell, usize)> = Vec::new();
+        for row in &self.comparison.rows {
+            let Some(why) = &row.series.unmeasured else { continue };
+            match reasons.iter_mut().find(|(known, ..)| *known == why) {
+                Some((.., others)) => *others += 1,
+                None => reasons.push((why, &row.series.cell, 0)),
+            }
+        }
+        let line = |(why, cell, others): (&Unmeasured, &Cell, usize)| {
+            let what = if why.refused { "not possible here" } else { "failed" };
+            let others = if others > 0 { format!(" (and {others} more)") } else { String::new() };
+            format!("{what}: {cell}{others}: {}", why.reason)
+        };
+        reasons.into_iter().map(line).collect()
     }
 
     /// What was measured, where.
@@ -138,18 +158,15 @@ impl ComparisonReport {
 
 fn times(standing: &Standing) -> String {
     match standing {
-        Standing::Ratio(Interval { low, estimate, high }, _) => {
-            format!("{estimate:.3} ({low:.3} to {high:.3})")
-        }
+        Standing::Ratio(ratio, _) => ratio.to_string(),
         Standing::Baseline => "1".to_owned(),
         Standing::Unknown => String::new(),
     }
 }
 
-fn verdict(row: &Row) -> String {
+fn verdict(row: &Row) -> &'static str {
     if let Some(why) = &row.series.unmeasured {
-        let what = if why.refused { "not possible here" } else { "failed" };
-        return format!("{what}: {}", why.reason);
+        return if why.refused { "not possible" } else { "failed" };
     }
     match row.standing {
         Standing::Baseline => "baseline",
@@ -159,7 +176,6 @@ fn verdict(row: &Row) -> String {
         Standing::Ratio(_, Difference::Slower) => "slower",
         Standing::Ratio(_, Difference::None) => "no difference",
     }
-    .to_owned()
 }
 
 impl fmt::Display for ComparisonReport {

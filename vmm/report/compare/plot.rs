@@ -31,13 +31,13 @@ pub fn ratios(rows: &[&Row]) -> Option<String> {
     let ends = shown.iter().flat_map(|(_, interval)| [interval.low, interval.high]);
     let scale = Scale::fit(ends, MARGIN, WIDTH - 2.0 * MARGIN);
     let mut marks = line("zero", scale.at(1.0), TOP, scale.at(1.0), bottom(shown.len()));
-    for (number, (row, Interval { low, estimate, high })) in shown.iter().enumerate() {
+    for (number, (row, ratio)) in shown.iter().enumerate() {
         let y = label(&mut marks, number, row);
-        marks += &line("bar", scale.at(*low), y, scale.at(*high), y);
-        marks += &dot("mark", scale.at(*estimate), y, 4.5, &format!("{estimate:.3} ({low:.3} to {high:.3})"));
+        marks += &line("bar", scale.at(ratio.low), y, scale.at(ratio.high), y);
+        marks += &dot("mark", scale.at(ratio.estimate), y, 4.5, &ratio.to_string());
     }
     let axis = axis(&scale, shown.len(), |tick| format!("{tick}x"));
-    Some(svg("times of the baseline", shown.len(), &(axis + &marks)))
+    Some(svg("ratio of medians to the baseline, 99% confidence", shown.len(), &(axis + &marks)))
 }
 
 /// Every sample of one work, and its median. `None` if there are none.
@@ -60,7 +60,7 @@ pub fn samples(rows: &[&Row]) -> Option<String> {
         }
     }
     let axis = axis(&scale, shown.len(), |tick| Nanos(tick as u64).to_string());
-    Some(svg("time of every sample", shown.len(), &(axis + &marks)))
+    Some(svg("every sample, and the median", shown.len(), &(axis + &marks)))
 }
 
 /// Writes a row's name and returns where its marks go.
