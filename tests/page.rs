@@ -14,7 +14,8 @@ use serde_json::Value;
 /// Widths in pixels: a desk's screen, a telephone's.
 const WIDTHS: [u64; 2] = [1280, 390];
 
-/// Measures the page in a frame of each width, and writes what it finds as JSON in place of this page's own content.
+/// Measures the page in a frame of each width, and writes what it finds as JSON in place of this page's own
+/// content.
 const MEASURE: &str = include_str!("page/measure.html");
 
 fn series(workload: &str, axes: &[(&str, &str)], around: u64) -> Series {
@@ -31,7 +32,8 @@ fn series(workload: &str, axes: &[(&str, &str)], around: u64) -> Series {
     }
 }
 
-/// Two workloads under nine combinations each, with long values, far apart and nearly equal; one that could not be done.
+/// Two workloads under nine combinations each, with long values, far apart and nearly equal; one that could
+/// not be done.
 fn page() -> String {
     let mut all = Vec::new();
     for (workload, around) in [("chase", 21_000_000), ("matmul", 151_000_000)] {

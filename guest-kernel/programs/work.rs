@@ -1,7 +1,8 @@
 //! Work on memory that times itself: `work WORKLOAD SIZE`, such as `work chase 16M`.
 //!
-//! A workload prepares SIZE of memory, and is then timed for a while. It prints one line of JSON: how many operations are a pass over
-//! that memory, how many nanoseconds a pass took, and an answer that depends on what the first pass did. The workloads:
+//! A workload prepares SIZE of memory, and is then timed for a while. It prints one line of JSON: how many
+//! operations are a pass over that memory, how many nanoseconds a pass took, and an answer that depends on
+//! what the first pass did. The workloads:
 //!
 //!     chase       each load says where the next one goes: the latency of memory, with nothing to hide it
 //!     update      adds to words at random: many misses at a time
@@ -32,7 +33,8 @@ use std::time::{Duration, Instant};
 
 use programs::{PAGE, fail, parse_size};
 
-/// The least that is timed. A pass is repeated until it is reached: where memory is paged, one takes longer than this.
+/// The least that is timed. A pass is repeated until it is reached: where memory is paged, one takes longer
+/// than this.
 const LEAST: Duration = Duration::from_millis(100);
 
 /// What a pass of a workload did.

@@ -1,4 +1,5 @@
-//! `bifold host`, `compare` and `check`: a small matrix from end to end, cut short, on a full disk, and with every mistake.
+//! `bifold host`, `compare` and `check`: a small matrix from end to end, cut short, on a full disk, and with
+//! every mistake.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -21,20 +21,21 @@ use crate::report::ComparisonReport;
 
 /// Measure workloads, or a program, under each combination of axes, and say which differ
 ///
-/// Axes: backing=4k,thp,hugetlb-2m,hugetlb-1g; ratio=N,N (guest RAM / host budget); mmu=npt,shadow (in the lab);
-/// host-policy and guest-policy (as for run); size=SIZE,SIZE (of built-in workloads). Cells are measured in turn, in
-/// random order, each in a process of its own, until their medians are sure enough. The same command goes on
-/// where an earlier one was cut short.
+/// Axes: backing=4k,thp,hugetlb-2m,hugetlb-1g; ratio=N,N (guest RAM / host budget); mmu=npt,shadow (in the
+/// lab); host-policy and guest-policy (as for run); size=SIZE,SIZE (of built-in workloads). Cells are
+/// measured in turn, in random order, each in a process of its own, until their medians are sure enough. The
+/// same command goes on where an earlier one was cut short.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Vary an axis over these values, the first is the baseline's (may be repeated)
     #[arg(long, value_name = "NAME=VALUE,...", value_parser = Choice::parse)]
     axis: Vec<Choice>,
-    /// Measure a built-in workload: chase, update, sequential, sort, matmul, zipf, orderbook (may be repeated)
-    /// [default: chase, sort, matmul]
+    /// Measure a built-in workload: chase, update, sequential, sort, matmul, zipf, orderbook (may be
+    /// repeated) [default: chase, sort, matmul]
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = workload_named)]
     workload: Vec<&'static str>,
-    /// Compare with the cells that have these values, and otherwise each cell's own [default: each axis's first value]
+    /// Compare with the cells that have these values, and otherwise each cell's own [default: each axis's
+    /// first value]
     #[arg(long, value_name = "NAME=VALUE", value_delimiter = ',', value_parser = baseline)]
     baseline: Vec<(&'static Axis, String)>,
     /// Take what is not given here from this TOML file
@@ -65,13 +66,15 @@ fn baseline(text: &str) -> Result<(&'static Axis, String), String> {
     Ok((axis, values.swap_remove(0)))
 }
 
-/// Measures, prints the table and writes the files. The exit status is 1 if a run failed that the host can do.
-pub fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+/// Measures, prints the table and writes the files; `in_lab`: every cell runs there. The exit status is 1 if a run failed that the host can
+/// do.
+pub fn run(args: Args, in_lab: bool) -> Result<ExitCode, Box<dyn Error>> {
     let file = args.spec.as_deref().map(Request::load).transpose()?.unwrap_or_default();
     let line = Request {
         axes: args.axis,
         workloads: args.workload,
         program: args.program,
+        in_lab,
         baseline: args.baseline,
         ram: args.ram,
         swap: args.swap,
@@ -156,7 +159,7 @@ fn header(spec: &Spec) -> Result<Header, Box<dyn Error>> {
         command: spec.program.clone(),
         cpu: host.cpu.model,
         kernel: host.kernel,
-        second_level: host.second_level.to_string(),
+        second_level: if spec.in_lab { "the lab's".to_owned() } else { host.second_level.to_string() },
         ram: spec.ram.bytes(),
         swap: spec.swap.map(Size::bytes),
     })

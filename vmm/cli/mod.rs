@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
     let guest = match cli.command {
         Some(Command::Lab(args)) => return lab::run(args),
-        Some(Command::Compare(args)) => return compare::run(args),
+        Some(Command::Compare(args)) => return compare::run(args, cli.host == Some(Host::Lab)),
         Some(Command::Check(args)) => return check::run(&args),
         Some(Command::Host(args)) => return inventory::run(&args),
         Some(Command::Replay(args)) => return replay::run(&args),

@@ -14,7 +14,8 @@ pub struct Axis {
     pub name: &'static str,
     /// What it varies.
     pub about: &'static str,
-    /// Whether it changes the work and not the machine. Cells with different work are not compared with each other.
+    /// Whether it changes the work and not the machine. Cells with different work are not compared with each
+    /// other.
     pub is_load: bool,
     values: Values,
     apply: fn(&str, &mut Invocation),

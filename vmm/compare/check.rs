@@ -41,7 +41,8 @@ pub enum Finding {
 }
 
 impl Check {
-    /// Compares new samples with old ones. Differences up to `tolerance`, a part of the old time, do not matter.
+    /// Compares new samples with old ones. Differences up to `tolerance`, a part of the old time, do not
+    /// matter.
     #[must_use]
     pub fn new(old: &Record, new: &Record, tolerance: f64) -> Self {
         let of =

@@ -1,7 +1,8 @@
 //! The journal of a comparison: a line of JSON for each sample, on the disk before the next one is taken.
 //!
-//! Whatever ends a comparison (Ctrl-C, a full disk, a power cut), what was measured before is kept, and the same command goes on
-//! from there. A line that was cut off is no sample; it is taken out before the next one is written.
+//! Whatever ends a comparison (Ctrl-C, a full disk, a power cut), what was measured before is kept, and the
+//! same command goes on from there. A line that was cut off is no sample; it is taken out before the next one
+//! is written.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,8 +1,9 @@
 //! Which cell is measured next, and when there is enough.
 //!
-//! Cells are measured in rounds. Each round takes every cell that still needs samples once, in an order of its own, so that what
-//! the machine does besides (a neighbour, its clock, its temperature) falls on all cells alike and not on one of them.
-//! The first round only warms up. A cell is done when its median is as sure as was asked for.
+//! Cells are measured in rounds. Each round takes every cell that still needs samples once, in an order of
+//! its own, so that what the machine does besides (a neighbour, its clock, its temperature) falls on all
+//! cells alike and not on one of them. The first round only warms up. A cell is done when its median is as
+//! sure as was asked for.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,8 +15,8 @@ use super::runner::Outcome;
 use super::spec::Spec;
 use super::statistics::{FEWEST, median_interval};
 
-/// Measures all cells of `spec`, from where the journal stands. `run` runs one; `tell` hears, before each run, which cell it is
-/// of and how many runs are left at most.
+/// Measures all cells of `spec`, from where the journal stands. `run` runs one; `tell` hears, before each
+/// run, which cell it is of and how many runs are left at most.
 ///
 /// # Errors
 /// A sample cannot be kept, or nothing can be run. What was measured until then is in the journal.

@@ -1,4 +1,5 @@
-//! Comparisons: the same work under different memory systems, measured until the answer is sure, or says that it is not.
+//! Comparisons: the same work under different memory systems, measured until the answer is sure, or says that
+//! it is not.
 //!
 //! ```text
 //!     spec        which axes, values and workloads (command line, TOML)

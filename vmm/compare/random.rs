@@ -19,7 +19,8 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, which is not 0. Each is as likely as the others but for one part in 2^64 / `end`.
+    /// A number below `end`, which is not 0. Each is as likely as the others but for one part in 2^64 /
+    /// `end`.
     pub const fn below(&mut self, end: usize) -> usize {
         ((self.next() as u128 * end as u128) >> 64) as usize
     }

@@ -1,8 +1,9 @@
-//! One measurement of one cell: `bifold run` in a process of its own, which starts with nothing of the one before.
+//! One measurement of one cell: `bifold run` in a process of its own, which starts with nothing of the one
+//! before.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{self, Command, Output, Stdio};
 
 use serde::Deserialize;
 
@@ -72,7 +73,9 @@ impl<'a> Runner<'a> {
     /// One that keeps its report, for as long as a run, in `folder`. `work` is where the bundled program is.
     #[must_use]
     pub fn new(spec: &'a Spec, folder: &Path, work: PathBuf) -> Self {
-        Self { spec, work, report: folder.join("run.json") }
+        // A run that outlived an earlier comparison writes to a name of its own.
+        let report = folder.join(format!("run-{}.json", process::id()));
+        Self { spec, work, report }
     }
 
     /// The arguments of `bifold` that measure a cell.

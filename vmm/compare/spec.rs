@@ -62,6 +62,8 @@ pub struct Request {
     pub workloads: Vec<&'static str>,
     /// Or a program with its arguments.
     pub program: Vec<String>,
+    /// Whether every cell runs in the lab, also without the axis for that.
+    pub in_lab: bool,
     /// Values of the baseline that are not the first of their axis.
     pub baseline: Vec<(&'static Axis, String)>,
     /// Guest RAM.
@@ -83,6 +85,8 @@ pub struct Spec {
     pub workloads: Vec<&'static str>,
     /// The user's own program with its arguments; empty for workloads.
     pub program: Vec<String>,
+    /// Whether every cell runs in the lab.
+    pub in_lab: bool,
     /// The baseline: these values, and otherwise each cell's own.
     pub baseline: Vec<(&'static str, String)>,
     /// Guest RAM.
@@ -140,6 +144,7 @@ impl Request {
         if !other.workloads.is_empty() || !other.program.is_empty() {
             (self.workloads, self.program) = (other.workloads, other.program);
         }
+        self.in_lab |= other.in_lab;
         self.ram = other.ram.or(self.ram);
         self.swap = other.swap.or(self.swap);
         self.precision = other.precision.or(self.precision);
@@ -188,10 +193,11 @@ impl Request {
         if self.program.is_empty() && workloads.is_empty() {
             workloads = workload::USUAL.to_vec();
         }
+        let in_lab = self.in_lab || axes.iter().any(|choice| choice.axis.name == "mmu");
         let (program, ram, swap) = (self.program, self.ram.unwrap_or(RAM), self.swap);
         let precision = precision / 100.0;
         let baseline = baseline(&axes, &self.baseline);
-        let spec = Spec { axes, workloads, program, baseline, ram, swap, precision, repeats };
+        let spec = Spec { axes, workloads, program, in_lab, baseline, ram, swap, precision, repeats };
         if spec.axes.iter().map(|choice| choice.values.len()).product::<usize>() > MOST_CELLS {
             return refuse(format!("more than {MOST_CELLS} cells take days: give fewer values"));
         }
@@ -231,6 +237,7 @@ impl Spec {
     #[must_use]
     pub fn invocation(&self, cell: &Cell) -> Invocation {
         let mut invocation = Invocation::new(self.ram, self.swap);
+        invocation.lab_npt = self.in_lab.then_some(true);
         for Choice { axis, .. } in &self.axes {
             if let Some(value) = cell.axes.get(axis.name) {
                 axis.apply(value, &mut invocation);
@@ -268,6 +275,15 @@ mod tests {
         let spec = file.overridden_by(line).finish().expect("a comparison");
         assert_eq!((spec.axes[1].values.clone(), spec.repeats), (vec!["4".to_owned()], 9));
         assert_eq!(spec.axes[0].values.len(), 2);
+    }
+
+    #[test]
+    fn all_cells_run_in_the_same_place() {
+        let lab = Request { in_lab: true, ..request(&["ratio=1,2"]) }.finish().expect("a comparison");
+        assert!(lab.cells().iter().all(|cell| lab.invocation(cell).lab_npt == Some(true)));
+        let mmu = request(&["mmu=npt,shadow"]).finish().expect("a comparison");
+        let npt = mmu.cells().iter().map(|cell| mmu.invocation(cell).lab_npt).collect::<Vec<_>>();
+        assert!(mmu.in_lab && npt[..2] == [Some(true), Some(false)]);
     }
 
     #[test]

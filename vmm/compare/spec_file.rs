@@ -81,6 +81,7 @@ fn parse(text: &str) -> Result<Request, Mistake> {
             .map(|name| at(name, workload::named(name.get_ref())))
             .collect::<Result<_, _>>()?,
         program: file.program,
+        in_lab: false,
         baseline: file
             .baseline
             .iter()

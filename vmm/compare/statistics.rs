@@ -1,8 +1,8 @@
 //! What samples say: medians, and how sure they are.
 //!
 //! Times of programs have outliers on one side and no known distribution, so nothing here assumes one: the
-//! median is what is reported, and its interval comes from the samples themselves (the percentile bootstrap, Efron 1979).
-//! Everything is computed from a fixed seed, so the same samples give the same answer.
+//! median is what is reported, and its interval comes from the samples themselves (the percentile bootstrap,
+//! Efron 1979). Everything is computed from a fixed seed, so the same samples give the same answer.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ const SEED: u64 = 1;
 /// The confidence of every interval that is shown.
 pub const CONFIDENCE: f64 = 0.99;
 
-/// The fewest samples that two sides need before anything is said. Of two sides with seven, all of one are above all of the other
-/// by chance once in 1716 times; with five it would be once in 126.
+/// The fewest samples that two sides need before anything is said. Of two sides with seven, all of one are
+/// above all of the other by chance once in 1716 times; with five it would be once in 126.
 pub const FEWEST: usize = 7;
 
 /// A value and where the true one lies, with the confidence that was asked for.
@@ -90,8 +90,8 @@ pub fn median_interval(samples: &[f64]) -> Option<Interval> {
     interval(CONFIDENCE, median(samples), samples.len(), |random| side.median(random))
 }
 
-/// The median of `samples` by that of `base`, with the interval of this `confidence`; `None` where either side has fewer than
-/// [`FEWEST`].
+/// The median of `samples` by that of `base`, with the interval of this `confidence`; `None` where either
+/// side has fewer than [`FEWEST`].
 #[must_use]
 pub fn ratio_interval(samples: &[f64], base: &[f64], confidence: f64) -> Option<Interval> {
     let ratio = median(samples) / median(base);

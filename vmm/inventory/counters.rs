@@ -84,7 +84,8 @@ fn open(kind: u32, config: u64) -> io::Result<File> {
     let size = size_of::<Attributes>() as u32;
     let attributes = Attributes { kind, size, config, sample: [0; 3], flags: USER_ONLY, rest: [0; 2] };
     let (this_process, any_cpu, no_group) = (0, -1, -1);
-    // SAFETY: the kernel reads `size` bytes of `attributes`, which lives through the call, and writes nothing.
+    // SAFETY: the kernel reads `size` bytes of `attributes`, which lives through the call, and writes
+    // nothing.
     let fd = unsafe {
         let attributes = std::ptr::from_ref(&attributes);
         libc::syscall(libc::SYS_perf_event_open, attributes, this_process, any_cpu, no_group, 0_u64)
@@ -92,7 +93,8 @@ fn open(kind: u32, config: u64) -> io::Result<File> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows it; descriptors fit into an int.
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it; descriptors fit into an
+    // int.
     Ok(unsafe { File::from_raw_fd(fd as RawFd) })
 }
 

@@ -15,8 +15,8 @@ use super::{Job, LabError};
 /// What tests run or look with. Those that are not installed are not carried, and the tests that need them say so.
 #[rustfmt::skip]
 const TOOLS: &[&str] = &[
-    "/bin/sh", "bash", "busybox", "chmod", "head", "ls", "mount", "objdump", "readelf", "script", "setpriv", "setsid",
-    "sha256sum", "sort", "sqlite3", "touch", "unshare",
+    "/bin/sh", "bash", "busybox", "cat", "chmod", "cp", "head", "ls", "mount", "objdump", "readelf", "rm", "script",
+    "setpriv", "setsid", "sha256sum", "sleep", "sort", "sqlite3", "touch", "unshare", "wc",
 ];
 /// Tests whose names contain this run here first: they compile the programs that others run, and the lab has no
 /// compiler.

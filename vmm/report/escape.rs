@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Displays text so that no character of it is taken for markup. XML has no place at all for most control characters; they become spaces.
+/// Displays text so that no character of it is taken for markup. XML has no place at all for most control
+/// characters; they become spaces.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {

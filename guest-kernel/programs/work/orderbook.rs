@@ -1,7 +1,7 @@
 //! An exchange's order book: orders in one array, each in the queue of its price level.
 //!
-//! An event takes an order out of its queue, changes its quantity, and puts it at the end of another: a few lines of memory at
-//! places that nothing predicts, which is what such programs do all day.
+//! An event takes an order out of its queue, changes its quantity, and puts it at the end of another: a few
+//! lines of memory at places that nothing predicts, which is what such programs do all day.
 
 use programs::{Random, mix};
 

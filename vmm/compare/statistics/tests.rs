@@ -7,11 +7,13 @@ use super::*;
 /// Times of 400 runs of one program in the order in which they were taken; each file's first line says where.
 const BUSY: &str = include_str!("busy.txt");
 const QUIET: &str = include_str!("quiet.txt");
-/// How many samples a side of a comparison has here: as many as a cell takes at most, if nothing else is asked for.
+/// How many samples a side of a comparison has here: as many as a cell takes at most, if nothing else is
+/// asked for.
 const SIDE: usize = 15;
 const TRIALS: usize = 100;
 
-/// How many of [`TRIALS`] comparisons found the second side slower or faster, when it is the first, `planted` times as slow.
+/// How many of [`TRIALS`] comparisons found the second side slower or faster, when it is the first, `planted`
+/// times as slow.
 fn found(planted: f64, mut sample: impl FnMut() -> Vec<f64>) -> [usize; 2] {
     let mut found = [0; 2];
     for trial in 0..TRIALS {
@@ -58,6 +60,7 @@ fn made_up() -> impl FnMut() -> Vec<f64> {
 #[test]
 fn a_program_compared_with_itself_does_not_differ_in_95_of_100_trials() {
     for found in [found(1.0, stretches(QUIET)), found(1.0, stretches(BUSY)), found(1.0, made_up())] {
+        println!("the same: slower, faster in {TRIALS} trials: {found:?}");
         assert!(found.iter().sum::<usize>() <= 5, "{found:?}");
     }
 }
@@ -65,10 +68,12 @@ fn a_program_compared_with_itself_does_not_differ_in_95_of_100_trials() {
 #[test]
 fn a_planted_slowdown_of_5_percent_is_found_and_never_taken_for_the_opposite() {
     for found in [found(1.05, stretches(QUIET)), found(1.05, made_up())] {
+        println!("5% slower: slower, faster in {TRIALS} trials: {found:?}");
         assert!(found[0] >= 90 && found[1] == 0, "{found:?}");
     }
     // Where runs take up to twice as long as others, it may be missed.
     let [slower, faster] = found(1.05, stretches(BUSY));
+    println!("5% slower, busy: slower, faster in {TRIALS} trials: [{slower}, {faster}]");
     assert!(slower >= 30 && faster == 0, "{slower}, {faster}");
 }
 

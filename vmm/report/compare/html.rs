@@ -6,7 +6,8 @@ use super::super::escape::Escaped;
 use super::{ComparisonReport, plot};
 use crate::compare::Row;
 
-/// Light and dark as the reader's system has it. A wide table scrolls in its box, and plots stand side by side where there is room.
+/// Light and dark as the reader's system has it. A wide table scrolls in its box, and plots stand side by
+/// side where there is room.
 const STYLE: &str = include_str!("page.css");
 
 /// Writes the page.

@@ -58,7 +58,8 @@ impl ComparisonReport {
         std::iter::once(series.cell.workload.clone()).chain(values).chain(measured).collect()
     }
 
-    /// Lines below the table: what cells are compared with, winners, and cells that are less sure than was asked for.
+    /// Lines below the table: what cells are compared with, winners, and cells that are less sure than was
+    /// asked for.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.comparison.baseline.is_empty() {

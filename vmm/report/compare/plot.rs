@@ -1,5 +1,5 @@
-//! The plots of a comparison, as SVG inside the page. Their units are pixels of a narrow screen, on which letters are then as large
-//! as the page's; on a wide one the page lets them grow. Colours are the page's.
+//! The plots of a comparison, as SVG inside the page. Their units are pixels of a narrow screen, on which
+//! letters are then as large as the page's; on a wide one the page lets them grow. Colours are the page's.
 
 use std::fmt::Write;
 
@@ -17,7 +17,8 @@ const TOP: f64 = 6.0;
 const AXIS: f64 = 26.0;
 const MARGIN: f64 = 12.0;
 
-/// The ratios of one work to their baseline: a mark each, and a bar for the interval. `None` if there is none.
+/// The ratios of one work to their baseline: a mark each, and a bar for the interval. `None` if there is
+/// none.
 pub fn ratios(rows: &[&Row]) -> Option<String> {
     let ratio = |row: &Row| match row.standing {
         Standing::Ratio(interval, _) => Some(interval),
