@@ -98,10 +98,10 @@ fn conclusions(series: &[Series], times: &BTreeMap<Cell, Vec<f64>>) -> Vec<Strin
         match (others, tied.as_slice()) {
             ([], _) => format!("{work}: only {} was measured", best.place()),
             (_, []) => format!("{work}: the winner is {}", best.place()),
-            (_, [other]) => format!("{work}: no winner, {} and {other} do not differ", best.place()),
+            (_, [other]) => format!("{work}: no winner, {} and {other} cannot be told apart", best.place()),
             (_, [other, rest @ ..]) => {
                 let (best, rest) = (best.place(), rest.len());
-                format!("{work}: no winner, {best} does not differ from {other} and {rest} more")
+                format!("{work}: no winner, {best} cannot be told from {other} and {rest} more")
             }
         }
     };
@@ -150,7 +150,7 @@ mod tests {
         let won = compare(&[one.clone(), far.clone()], &[]).conclusions;
         assert_eq!(won, ["sort: the winner is backing=4k ratio=1"]);
         let tied = compare(&[one.clone(), two, far], &[]).conclusions;
-        assert!(tied[0].contains("no winner") && tied[0].contains("do not differ"), "{tied:?}");
+        assert!(tied[0].contains("no winner") && tied[0].contains("cannot be told apart"), "{tied:?}");
         let mut empty = one;
         empty.samples.clear();
         assert!(compare(&[empty], &[]).conclusions[0].contains("nothing was measured"));

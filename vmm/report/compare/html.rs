@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::super::escape::Escaped;
-use super::{ComparisonReport, plot};
+use super::{ComparisonReport, growth, plot};
 use crate::compare::Row;
 
 /// Light and dark as the reader's system has it. A wide table scrolls in its box, and plots stand side by
@@ -50,6 +50,16 @@ fn write_table(report: &ComparisonReport, to: &mut impl Write) -> io::Result<()>
 }
 
 fn write_plots(report: &ComparisonReport, to: &mut impl Write) -> io::Result<()> {
+    let mut workloads: Vec<&str> =
+        report.comparison.rows.iter().map(|row| row.series.cell.workload.as_str()).collect();
+    workloads.dedup();
+    for workload in workloads {
+        let rows: Vec<&Row> =
+            report.comparison.rows.iter().filter(|row| row.series.cell.workload == workload).collect();
+        if let Some(plot) = growth::plot(&rows) {
+            writeln!(to, "<h2>{}, growing</h2>\n<div class=\"plots\">{plot}</div>", Escaped(workload))?;
+        }
+    }
     let mut works: Vec<String> = report.comparison.rows.iter().map(|row| row.series.cell.work()).collect();
     works.dedup();
     for work in works {

@@ -1,6 +1,7 @@
 //! What a comparison prints: a table for the terminal, for Markdown and for HTML, and CSV.
 
 mod csv;
+mod growth;
 mod html;
 mod plot;
 mod scale;

@@ -9,13 +9,14 @@ use super::scale::Scale;
 use crate::compare::{Interval, Row, Standing};
 
 /// Width of every plot.
-const WIDTH: f64 = 340.0;
+pub const WIDTH: f64 = 340.0;
 /// Height of one row of a plot: a line of text, and below it the marks.
 const ROW: f64 = 36.0;
 /// Where rows start, and how much the axis below them takes.
 const TOP: f64 = 6.0;
 const AXIS: f64 = 26.0;
-const MARGIN: f64 = 12.0;
+/// What stays free on both sides.
+pub const MARGIN: f64 = 12.0;
 
 /// The ratios of one work to their baseline: a mark each, and a bar for the interval. `None` if there is
 /// none.
@@ -38,7 +39,11 @@ pub fn ratios(rows: &[&Row]) -> Option<String> {
         marks += &dot("mark", scale.at(ratio.estimate), y, 4.5, &ratio.to_string());
     }
     let axis = axis(&scale, shown.len(), |tick| format!("{tick}x"));
-    Some(svg("ratio of medians to the baseline, 99% confidence", shown.len(), &(axis + &marks)))
+    Some(svg(
+        "ratio of medians to the baseline, 99% confidence",
+        bottom(shown.len()) + AXIS,
+        &(axis + &marks),
+    ))
 }
 
 /// Every sample of one work, and its median. `None` if there are none.
@@ -61,7 +66,7 @@ pub fn samples(rows: &[&Row]) -> Option<String> {
         }
     }
     let axis = axis(&scale, shown.len(), |tick| Nanos(tick as u64).to_string());
-    Some(svg("every sample, and the median", shown.len(), &(axis + &marks)))
+    Some(svg("every sample, and the median", bottom(shown.len()) + AXIS, &(axis + &marks)))
 }
 
 /// Writes a row's name and returns where its marks go.
@@ -78,12 +83,13 @@ fn bottom(rows: usize) -> f64 {
     TOP + rows as f64 * ROW
 }
 
-fn line(class: &str, x1: f64, y1: f64, x2: f64, y2: f64) -> String {
+/// A line of a class of the page's.
+pub fn line(class: &str, x1: f64, y1: f64, x2: f64, y2: f64) -> String {
     format!(r#"<line class="{class}" x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}"/>"#)
 }
 
 /// A mark that says its value when it is pointed at.
-fn dot(class: &str, x: f64, y: f64, radius: f64, value: &str) -> String {
+pub fn dot(class: &str, x: f64, y: f64, radius: f64, value: &str) -> String {
     format!(
         r#"<circle class="{class}" cx="{x:.1}" cy="{y:.1}" r="{radius}"><title>{}</title></circle>"#,
         Escaped(value)
@@ -110,8 +116,8 @@ fn axis(scale: &Scale, rows: usize, name: impl Fn(f64) -> String) -> String {
     scale.ticks().into_iter().map(tick).collect()
 }
 
-fn svg(title: &str, rows: usize, marks: &str) -> String {
-    let height = bottom(rows) + AXIS;
+/// A plot with its title.
+pub fn svg(title: &str, height: f64, marks: &str) -> String {
     format!(
         r#"<figure><figcaption>{title}</figcaption><svg role="img" aria-label="{title}" viewBox="0 0 {WIDTH} {height}">{marks}</svg></figure>"#
     )
