@@ -72,9 +72,12 @@ fn verdicts(host: &Inventory) -> String {
             table.add_row([axis.name, &names.join(", "), "works"]);
         }
         for (value, verdict) in lacks {
-            let line = Line::from(verdict);
-            let command = line.command.map(|command| format!("\n# {command}")).unwrap_or_default();
-            table.add_row([axis.name, value, &format!("{}{command}", line.reason.unwrap_or_default())]);
+            let Line { reason, command, .. } = verdict.into();
+            let reason = reason.unwrap_or_default();
+            // Some reasons say it themselves.
+            let command = command.filter(|command| !reason.contains(command));
+            let command = command.map(|command| format!("\n# {command}")).unwrap_or_default();
+            table.add_row([axis.name, value, &format!("{reason}{command}")]);
         }
     }
     table.trim_fmt()
