@@ -22,6 +22,7 @@ const PROGRAMS: &[&str] = &[
     "sort",
     "stress",
     "walk",
+    "work",
 ];
 
 /// Fat LTO together with the target features is what keeps SSE out of the kernel: core's prebuilt

@@ -6,3 +6,5 @@ pub static KERNEL: &[u8] = include_bytes!(env!("BIFOLD_KERNEL"));
 pub static SORT: &[u8] = include_bytes!(env!("BIFOLD_PROGRAM_SORT"));
 /// What `bifold explore` runs.
 pub static EXPLORE: &[u8] = include_bytes!(env!("BIFOLD_PROGRAM_EXPLORE"));
+/// The workloads of comparisons.
+pub static WORK: &[u8] = include_bytes!(env!("BIFOLD_PROGRAM_WORK"));

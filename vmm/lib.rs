@@ -1,12 +1,14 @@
 //! Bifold's host side: a minimal VMM on KVM that backs its guest's RAM with a pager of its own.
 //!
-//! Modules depend downwards only: `cli` -> `explore` -> `report` -> `machine` -> `pager`, `devices` -> `store`, `memory`;
-//! `measure` is below all.
+//! Modules depend downwards only: `cli` -> `explore` -> `report` -> `compare` -> `inventory`, `lab` -> `machine` -> `pager`,
+//! `devices` -> `store`, `memory`; `measure` is below all.
 
 pub mod cli;
+pub mod compare;
 pub mod devices;
 pub mod explore;
 pub mod guest;
+pub mod inventory;
 pub mod lab;
 pub mod machine;
 pub mod measure;

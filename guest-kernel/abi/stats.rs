@@ -139,6 +139,8 @@ pub struct GuestStats {
     pub system_calls: u64,
     /// Times the CPU went from one thread to another.
     pub switches: u64,
+    /// 1 if the TLB keeps address spaces apart.
+    pub tlb_tags: u64,
     /// Times that load control held a process back.
     pub held_back: u64,
     /// Whole processes brought back from swap.

@@ -93,6 +93,7 @@ pub unsafe fn start(info: Gpa, heap: &'static Heap) -> ! {
     unsafe { heap.init(direct::pointer::<u8>(fresh.0) as usize, heap_bytes as usize) };
 
     let memory = memory(info, heap_end, features.gib_pages);
+    memory.stats.tlb_tags = features.pcid.into();
     match program(info, memory, root, heap) {
         Ok(kernel) => kernel.run(entered),
         Err(errno) => power_off(Exit::ExecFailed(errno.0 as u8)),

@@ -139,7 +139,7 @@ fn a_json_file_that_cannot_be_written_is_refused() {
 }
 
 /// The command in a mount namespace of its own, where `setup` has run: what it mounts is gone with the process.
-fn on_a_host_where(setup: &str, arguments: &[&str]) -> Ended {
+pub fn on_a_host_where(setup: &str, arguments: &[&str]) -> Ended {
     let mut unshare = Command::new(tool("unshare", "util-linux"));
     unshare.arg("--mount");
     if !geteuid().is_root() {

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod cleanliness;
+mod compare;
 mod conformance;
 mod demo;
 mod explore;

@@ -1,10 +1,13 @@
 //! The command line: one file a subcommand.
 
+mod check;
+mod compare;
 mod demo;
 mod explore;
 mod frames;
 mod guest;
 mod host;
+mod inventory;
 mod lab;
 mod limits;
 mod outcome;
@@ -43,6 +46,9 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Explore(explore::Args),
+    Compare(compare::Args),
+    Check(check::Args),
+    Host(inventory::Args),
     Replay(replay::Args),
     Lab(lab::Args),
     #[command(hide = true)]
@@ -75,6 +81,9 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
     let command = match cli.command {
         Some(Command::Lab(args)) => return lab::run(args),
+        Some(Command::Compare(args)) => return compare::run(args, cli.host == Some(Host::Lab)),
+        Some(Command::Check(args)) => return check::run(&args),
+        Some(Command::Host(args)) => return inventory::run(&args),
         Some(Command::Replay(args)) => return replay::run(&args),
         Some(Command::Test(args)) => return test::run(args),
         Some(Command::Explore(args)) if args.experiment.is_none() => return explore::list(),

@@ -18,7 +18,6 @@ mod guest;
 mod isolation;
 mod layout;
 mod mapped_files;
-mod nearest;
 mod page_tables;
 mod random;
 mod recipes;
@@ -30,6 +29,8 @@ mod swap;
 mod thrashing;
 
 use thiserror::Error;
+
+use crate::compare::nearest::nearest;
 
 pub use error::ExploreError;
 pub use finding::{Cell, Finding};
@@ -80,9 +81,10 @@ const fn new(
 
 /// A text that names no experiment.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("there is no such experiment, did you mean {nearest}? bifold explore lists them")]
+#[error("there is no experiment {name:?}{nearest}")]
 pub struct UnknownExperiment {
-    nearest: &'static str,
+    name: String,
+    nearest: String,
 }
 
 /// The experiment of a name.
@@ -92,7 +94,7 @@ pub struct UnknownExperiment {
 pub fn find(name: &str) -> Result<Experiment, UnknownExperiment> {
     let known = || EXPERIMENTS.iter().map(|experiment| experiment.name);
     let found = EXPERIMENTS.iter().find(|experiment| experiment.name == name);
-    found.copied().ok_or_else(|| UnknownExperiment { nearest: nearest::nearest(name, known()) })
+    found.copied().ok_or_else(|| UnknownExperiment { name: name.to_owned(), nearest: nearest(name, known()) })
 }
 
 #[cfg(test)]
@@ -101,8 +103,8 @@ mod tests {
 
     #[test]
     fn a_name_that_is_nearly_right_is_answered_with_the_right_one() {
-        let nearest = |name: &str| find(name).err().map(|unknown| unknown.nearest);
-        assert_eq!(nearest("cow"), None);
-        assert_eq!(nearest("cwo"), Some("cow"));
+        assert!(find("cow").is_ok());
+        let said = find("cwo").map(|found| found.name).unwrap_err().to_string();
+        assert!(said.contains("did you mean \"cow\"?"), "{said}");
     }
 }

@@ -33,6 +33,7 @@ pub use doctor::doctor;
 pub use error::LabError;
 pub use job::Job;
 pub use machine::{HugePages, Machine, Vendor};
+pub use parts::is_installed;
 
 use std::time::Duration;
 

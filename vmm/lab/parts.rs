@@ -129,6 +129,14 @@ impl Bochs {
     }
 }
 
+/// Whether an AMD machine's parts are on this machine or in the cache, so that nothing must be fetched.
+#[must_use]
+pub fn is_installed() -> bool {
+    let is_cached = |tree: &Tree| tree.path().is_ok_and(|path| path.is_dir());
+    let has_qemu = on_path("qemu-system-x86_64").is_some() || is_cached(&QEMU);
+    has_qemu && (Kernel::under(Path::new("/")).is_some() || is_cached(&KERNEL))
+}
+
 /// Where a tree's shared libraries are.
 fn library_path(tree: &Path) -> OsString {
     let folders = ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];

@@ -15,14 +15,15 @@ use super::{Job, LabError};
 /// What tests run or look with. Those that are not installed are not carried, and the tests that need them say so.
 #[rustfmt::skip]
 const TOOLS: &[&str] = &[
-    "/bin/sh", "bash", "busybox", "chmod", "head", "ls", "mount", "objdump", "readelf", "script", "setpriv", "setsid",
-    "sha256sum", "sort", "sqlite3", "touch", "unshare",
+    "/bin/sh", "bash", "busybox", "cat", "chmod", "cp", "head", "ls", "mount", "objdump", "readelf", "rm", "script",
+    "setpriv", "setsid", "sha256sum", "sleep", "sort", "sqlite3", "touch", "unshare", "wc",
 ];
 /// Tests whose names contain this run here first: they compile the programs that others run, and the lab has no
 /// compiler.
 const COMPILE: &str = "compile_the_guest_programs";
-/// The test binary that starts labs: a lab within a lab would prove nothing more.
-const LEFT_OUT: &str = "lab";
+/// Test binaries that stay outside: one starts labs, and a lab within a lab would prove nothing more; the other needs a
+/// browser, which is large, and no guest.
+const LEFT_OUT: &[&str] = &["lab", "page"];
 
 /// A line of `cargo --message-format=json`: only what is used here.
 #[derive(Debug, Deserialize)]
@@ -154,7 +155,7 @@ fn parse(messages: &str) -> Built {
             Message::CompilerArtifact { target, profile, executable: Some(program) } => {
                 if !profile.test {
                     built.commands.push(program);
-                } else if target.name != LEFT_OUT {
+                } else if !LEFT_OUT.contains(&target.name.as_str()) {
                     built.tests.push(program);
                 }
             }

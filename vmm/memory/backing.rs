@@ -50,6 +50,9 @@ pub enum BackingError {
     /// RAM is no multiple of the page size.
     #[error("--backing {0} takes pages of {1}: give --ram as a multiple of that")]
     Multiple(Backing, Size),
+    /// There is no such pool.
+    #[error("this host's CPU or kernel has no huge pages of {0}: ask for another --backing")]
+    NoPool(Size),
     /// The host never makes any.
     #[error("transparent huge pages are switched off on this host: as root, echo madvise > {THP}")]
     TransparentOff,
@@ -58,8 +61,21 @@ pub enum BackingError {
     Paged(Backing),
 }
 
-const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+/// Where the host's kernel says when it makes transparent huge pages.
+pub const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const POOLS: &str = "/sys/kernel/mm/hugepages";
+
+impl BackingError {
+    /// What root types to enable what is missing, where that is all it takes.
+    #[must_use]
+    pub fn command(&self) -> Option<String> {
+        match self {
+            Self::Pool { total, path, .. } => Some(format!("echo {total} > {path}")),
+            Self::TransparentOff => Some(format!("echo madvise > {THP}")),
+            _ => None,
+        }
+    }
+}
 
 impl Backing {
     /// All of them.
@@ -136,6 +152,9 @@ impl FromStr for Backing {
 /// Whether the host's pool has as many free pages as `ram` takes.
 fn check_pool(ram: Size, page: Size) -> Result<(), BackingError> {
     let pool = PathBuf::from(POOLS).join(format!("hugepages-{}kB", page.bytes() >> 10));
+    if !pool.is_dir() {
+        return Err(BackingError::NoPool(page));
+    }
     let read = |name| fs::read_to_string(pool.join(name)).ok().and_then(|text| text.trim().parse().ok());
     let number = |name| read(name).unwrap_or(0_u64);
     let needed = ram.bytes() / page.bytes();

@@ -14,7 +14,7 @@ use thiserror::Error;
 use vm_memory::mmap::MmapRegion;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap};
 
-pub use backing::{Backing, BackingError};
+pub use backing::{Backing, BackingError, THP};
 pub use size::{Size, SizeError};
 
 /// A guest frame's dense index: 0 for the first frame of RAM, without the hole below 4 GiB.

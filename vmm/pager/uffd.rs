@@ -205,6 +205,17 @@ impl Uffd {
     }
 }
 
+/// What this kernel's userfaultfd can do: the feature bits of linux/userfaultfd.h.
+///
+/// # Errors
+/// Not permitted, or not there.
+pub fn features() -> Result<u64, OpenError> {
+    let fd = open_descriptor()?;
+    let mut api = Api { api: UFFD_API, features: 0, ioctls: 0 };
+    ioctl(fd.as_raw_fd(), UFFDIO_API, &mut api).map_err(OpenError::Unsupported)?;
+    Ok(api.features)
+}
+
 /// How often an operation is tried against EAGAIN. The cause is another operation on the same pages that is
 /// over in microseconds.
 const TRIES: u32 = 1000;

@@ -1,6 +1,9 @@
-//! What a run prints: tables and JSON.
+//! What a run and a comparison print: tables, JSON, and files for others to read.
 
+mod compare;
+mod escape;
 mod huge;
+mod junit;
 mod level;
 mod phases;
 mod progress;
@@ -18,7 +21,9 @@ use crate::machine::{Config, End, Guest, Run};
 use crate::measure::SecondLevel;
 use crate::memory::Backing;
 use crate::pager::HostStats;
+pub use compare::ComparisonReport;
 pub use huge::Huge;
+pub use junit::write_junit;
 pub use level::{Level, Percentiles, SourceCount, to_ns};
 pub use phases::Phases;
 pub use progress::Progress;

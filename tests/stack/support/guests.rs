@@ -15,6 +15,7 @@ pub const SIMD: &str = env!("BIFOLD_PROGRAM_SIMD");
 pub const SORT: &str = env!("BIFOLD_PROGRAM_SORT");
 pub const STRESS: &str = env!("BIFOLD_PROGRAM_STRESS");
 pub const WALK: &str = env!("BIFOLD_PROGRAM_WALK");
+pub const WORK: &str = env!("BIFOLD_PROGRAM_WORK");
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stack/guests");
 
