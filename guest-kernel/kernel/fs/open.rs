@@ -180,13 +180,10 @@ impl Descriptors {
         self.0.clear();
     }
 
-    /// Closes those that a new program is not to have.
-    pub fn close_for_exec(&mut self) {
-        for slot in &mut self.0 {
-            if slot.as_ref().is_some_and(|descriptor| descriptor.close_on_exec) {
-                *slot = None;
-            }
-        }
+    /// Closes those that a new program is not to have, and returns what they named.
+    pub fn close_for_exec(&mut self) -> Vec<Rc<OpenFile>> {
+        let closed = |slot: &mut Option<Descriptor>| slot.take_if(|descriptor| descriptor.close_on_exec);
+        self.0.iter_mut().filter_map(closed).map(|descriptor| descriptor.file).collect()
     }
 
     /// Frees a number.

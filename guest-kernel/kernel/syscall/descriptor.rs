@@ -1,14 +1,22 @@
 //! Descriptors: close, dup, fcntl, ioctl.
 
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use super::{Arguments, Errno, Outcome, System};
-use crate::fs::open::{CLOEXEC, Object};
+use crate::fs::open::{CLOEXEC, Object, OpenFile};
 use crate::process::Event;
 
 pub fn close(system: &mut System, [number, ..]: Arguments) -> Outcome {
     let file = system.tasks.process.descriptors.get(number)?;
     system.tasks.process.descriptors.close(number)?;
+    gone(system, file);
+    Ok(0)
+}
+
+/// A descriptor of the calling process is gone, which is given here: so are its locks on the file, and who waits for what it kept
+/// from happening looks again.
+pub fn gone(system: &mut System, file: Rc<OpenFile>) {
     match file.object {
         Object::Pipe(ref end) => {
             let event = Event::Pipe(end.pipe().number());
@@ -18,13 +26,23 @@ pub fn close(system: &mut System, [number, ..]: Arguments) -> Outcome {
         Object::File(id) => {
             drop(file);
             system.machine.locks.close(id, system.tasks.process.id);
+            system.tasks.others.wake(Event::Lock);
             if id.memory_number().is_some() {
                 system.collect_memory_files();
             }
         }
         _ => {}
     }
-    Ok(0)
+}
+
+/// Gives a file that number; what had it is closed.
+fn put(system: &mut System, file: Rc<OpenFile>, number: u64, close_on_exec: bool) -> Outcome {
+    let before = system.tasks.process.descriptors.get(number);
+    system.tasks.process.descriptors.put(file, number, close_on_exec)?;
+    if let Ok(before) = before {
+        gone(system, before);
+    }
+    Ok(number)
 }
 
 pub fn close_range(system: &mut System, [first, last, flags, ..]: Arguments) -> Outcome {
@@ -55,7 +73,7 @@ pub fn dup2(system: &mut System, [old, new, ..]: Arguments) -> Outcome {
     if old == new {
         return Ok(new);
     }
-    Ok(system.tasks.process.descriptors.put(file, new, false)?)
+    put(system, file, new, false)
 }
 
 pub fn dup3(system: &mut System, [old, new, flags, ..]: Arguments) -> Outcome {
@@ -63,7 +81,7 @@ pub fn dup3(system: &mut System, [old, new, flags, ..]: Arguments) -> Outcome {
         return Err(Errno::INVAL.into());
     }
     let file = system.tasks.process.descriptors.get(old)?;
-    Ok(system.tasks.process.descriptors.put(file, new, flags & CLOEXEC != 0)?)
+    put(system, file, new, flags & CLOEXEC != 0)
 }
 
 pub fn fcntl(system: &mut System, [number, command, argument, ..]: Arguments) -> Outcome {

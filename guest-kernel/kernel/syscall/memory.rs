@@ -53,8 +53,9 @@ pub fn mmap(system: &mut System, [hint, bytes, protection, flags, number, offset
     let start = place(system, hint, (bytes, grain), flags)?;
     let backing = backing(system, (bytes, protection), flags, (number, offset))?;
     let anonymous = Area::anonymous(start..start + bytes, rights(protection));
-    let size = if backing == Backing::Anonymous { size } else { PageSize::Small };
     let kind = if flags & flag::GROWSDOWN == 0 { Kind::Mapping } else { Kind::GrowsDown };
+    let may_be_huge = backing == Backing::Anonymous && kind == Kind::Mapping;
+    let size = if may_be_huge { size } else { PageSize::Small };
     let locked = flags & flag::LOCKED != 0 || system.tasks.space.locks_all;
     let area = Area { kind, backing, size, locked, ..anonymous };
     let last = flags & flag::FIXED != 0 && shows_memory_files(system, &(start..area.end));

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use abi::addr::Gva;
 
 use super::name::{AT_FDCWD, lookup, user_path};
-use super::{Arguments, Errno, Outcome, Stop, System};
+use super::{Arguments, Errno, Outcome, Stop, System, descriptor};
 use crate::arch::cpu::{self, msr};
 use crate::arch::vector::VectorState;
 use crate::fs::open::Object;
@@ -277,13 +277,12 @@ pub fn execve(system: &mut System, [name, argv, envp, ..]: Arguments) -> Outcome
     let System { memory, tasks, .. } = system;
     tasks.others.end_threads(tasks.process.slot);
     tasks.change_space(memory, loaded.space);
-    let Tasks { process, thread, others, .. } = &mut *tasks;
+    let Tasks { process, thread, .. } = &mut *tasks;
     process.threads = 1;
     process.program = file;
     process.name = name_of(&path);
     process.command = command;
-    process.descriptors.close_for_exec();
-    others.wake_pipes();
+    let closed = process.descriptors.close_for_exec();
     for action in process.actions.iter_mut().filter(|action| action.handler != Action::IGNORE) {
         *action = Action::default();
     }
@@ -297,6 +296,9 @@ pub fn execve(system: &mut System, [name, argv, envp, ..]: Arguments) -> Outcome
     unsafe {
         cpu::wrmsr(msr::FS_BASE, 0);
         cpu::wrmsr(msr::GS_BASE, 0);
+    }
+    for file in closed {
+        descriptor::gone(system, file);
     }
     system.collect_memory_files();
     Err(Stop::Resume)

@@ -69,7 +69,10 @@ impl Memory {
         let made = (least..=most).rev().any(|level| self.add_huge(table, area, gva, level, fixed).is_ok());
         match made {
             false if fixed => Err(Invalid::NoHugePage),
-            made => Ok(made.then_some(Source::Zero)),
+            made => {
+                self.stats.huge_faults += u64::from(made);
+                Ok(made.then_some(Source::Zero))
+            }
         }
     }
 
@@ -92,7 +95,6 @@ impl Memory {
         let entry = Entry::huge(self.frames.gpa(first), area.rights);
         table.add_huge(&mut self.frames, above, if area.locked { entry.locked() } else { entry });
         self.admit_huge(first, above, spares);
-        self.stats.huge_faults += 1;
         Ok(())
     }
 

@@ -120,11 +120,11 @@ impl Memory {
 
     /// Whether a page must not leave its frame now.
     fn is_pinned(&self, frame: FrameIndex) -> bool {
-        let (entry, frames) = match self.frames.get(frame) {
+        let (is_locked, frames) = match self.frames.get(frame) {
             Use::Huge { level, entry, .. } => (entry.load().is_locked(), huge::pages(level.into())),
             _ => (self.frames.mappings(frame).any(&self.frames, |entry| entry.load().is_locked()), 1),
         };
-        entry || self.pinned.iter().any(|pinned| (frame.0..frame.0 + frames).contains(&pinned.0))
+        is_locked || self.pinned.iter().any(|pinned| (frame.0..frame.0 + frames).contains(&pinned.0))
     }
 
     pub(super) fn drop_clean(&mut self, victim: FrameIndex) -> Outcome {

@@ -11,6 +11,7 @@ pub const CHECKS: &[Check] = &[
     ("poll tells what a pipe is ready for", polled),
     ("a list of descriptors is waited for together", listed),
     ("a counter wakes who waits for it", counter),
+    ("a descriptor that dup2 takes over is closed", taken_over),
     ("the upper half of an int's register means nothing", ints),
 ];
 
@@ -162,6 +163,22 @@ fn counter() {
     }
     assert_eq!((read(counter, &mut value), u64::from_ne_bytes(value)), (Ok(8), 11));
     close(counter);
+}
+
+/// The last writer goes when its descriptor becomes something else: the reader, which waits, sees the end.
+fn taken_over() {
+    let (reader, writer) = pipe();
+    let (told, tells) = pipe();
+    let waits = child(|| {
+        close(writer);
+        write(tells, b"1").unwrap();
+        read(reader, &mut [0]).unwrap() as i32
+    });
+    read(told, &mut [0]).unwrap();
+    // SAFETY: no pointers.
+    assert_eq!(unsafe { libc::dup2(reader, writer) }, writer);
+    assert_eq!(waits.wait(), End::Exit(0));
+    [reader, writer, told, tells].into_iter().for_each(close);
 }
 
 fn ints() {
