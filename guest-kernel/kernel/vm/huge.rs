@@ -28,6 +28,9 @@ use super::table::{self, Above, PageTable, span};
 use super::{Memory, OutOfMemory};
 use crate::arch::cpu;
 
+/// How many tables above the last level may have to be made for a page.
+const MOST_TABLES: u32 = 2;
+
 /// How many small pages a page of a level has.
 #[must_use]
 pub const fn pages(level: u32) -> u32 {
@@ -89,36 +92,34 @@ impl Memory {
         if level > self.levels || start < area.start || start + span(level) > area.end {
             return Err(OutOfMemory);
         }
-        let above = self.tables_above(table, start, level)?;
+        if !table.find(start).is_err_and(|above| above.level >= level && !above.is_huge()) {
+            return Err(OutOfMemory);
+        }
         let spares = if fixed { 0 } else { (0..level).map(pages).sum() };
-        let first = self.take_huge(level, spares)?;
+        // First, so that no table is made for nothing.
+        let first = self.take_huge(level, spares + MOST_TABLES)?;
+        let above = self.tables_above(table, start, level)?;
         let entry = Entry::huge(self.frames.gpa(first), area.rights);
         table.add_huge(&mut self.frames, above, if area.locked { entry.locked() } else { entry });
         self.admit_huge(first, above, spares);
         Ok(())
     }
 
-    /// Where a huge page's entry goes, if nothing is there; makes the tables above.
+    /// Where a huge page's entry goes; makes the tables above, for which frames are free.
     fn tables_above(&mut self, table: &mut PageTable, start: Gva, level: u32) -> Result<Above, OutOfMemory> {
         loop {
             let Err(above) = table.find(start) else { return Err(OutOfMemory) };
-            if above.level < level || above.is_huge() {
-                return Err(OutOfMemory);
-            }
             if above.level == level {
                 return Ok(above);
-            }
-            if self.frames.free_frames() < pages(level) + above.level {
-                return Err(OutOfMemory);
             }
             self.add_table(table, above)?;
         }
     }
 
-    /// Frames for a huge page that are free already, and its spare tables: nothing is evicted for one.
-    pub(super) fn take_huge(&mut self, level: u32, spares: u32) -> Result<FrameIndex, OutOfMemory> {
+    /// Frames for a huge page that are free already, with as many `more` left: nothing is evicted for one.
+    pub(super) fn take_huge(&mut self, level: u32, more: u32) -> Result<FrameIndex, OutOfMemory> {
         let reserve = self.frames.len() / 32;
-        if self.frames.free_frames() < pages(level) + spares + reserve {
+        if self.frames.free_frames() < pages(level) + more + reserve {
             return Err(OutOfMemory);
         }
         self.frames.take_run(pages(level)).ok_or(OutOfMemory)

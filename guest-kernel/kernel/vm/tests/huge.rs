@@ -96,6 +96,18 @@ fn huge_pages_that_may_not_be_small_are_copied_by_a_fork_and_never_evicted() {
 }
 
 #[test]
+fn a_huge_page_that_cannot_be_had_leaves_no_table_behind() {
+    let mut memory = memory(600, 64, PolicyKind::Clock);
+    let mut space = space(&mut memory);
+    let fixed = Area { size: PageSize::Fixed2M, ..area(0, 1024, READ_WRITE) };
+    memory.map(&mut space, fixed).unwrap();
+    assert!(memory.fill_huge(&mut space, &fixed).is_err());
+    memory.unmap_range(&mut space, &(fixed.start..fixed.end)).unwrap();
+    memory.destroy(space);
+    assert_eq!((memory.stats.kernel_frames, memory.frames.free_frames()), (0, 600));
+}
+
+#[test]
 fn locked_pages_stay_and_a_child_does_not_inherit_the_lock() {
     let mut memory = memory(64, 256, PolicyKind::Fifo);
     let mut space = space(&mut memory);
