@@ -57,9 +57,15 @@ const RUNS: &[Run] = &[
     },
     // 24 MiB go round in 12 MiB of guest RAM.
     Run {
-        options: &["--ram=12M", "--swap=48M", "--store=memory"],
+        options: &["--ram=12M", "--swap=48M", "--store=memory", "--no-swap-readahead"],
         operations: &["read=6144", "write=6144"],
         figures: &[("read", "guest major fault, victim clean"), ("write", "guest major fault, victim dirty")],
+    },
+    // The same with readahead: a page's part of a fault that brings in up to eight.
+    Run {
+        options: &["--ram=12M", "--swap=48M", "--store=memory"],
+        operations: &["read=6144"],
+        figures: &[("read", "guest page from swap, read in turn")],
     },
     // All is in guest RAM, and 24 MiB go round in 12 MiB of the host's.
     Run {
