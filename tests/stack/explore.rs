@@ -54,7 +54,7 @@ fn each_experiment_has_its_page() {
 
 #[test]
 fn an_unknown_name_is_answered_with_the_nearest() {
-    run(&mut bifold(["explore", "cwo"])).refused(&["cwo", "did you mean cow?"]);
+    run(&mut bifold(["explore", "cwo"])).refused(&["cwo", "did you mean \"cow\"?"]);
     run(&mut bifold(["explore", "--json", "x"])).refused(&["NAME"]);
     run(&mut bifold(["explore", "cow", "--csv", "/no/such/folder/x"]))
         .refused(&["/no/such/folder/x", "--csv"]);
