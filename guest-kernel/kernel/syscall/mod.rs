@@ -17,6 +17,7 @@ mod name;
 mod pipe;
 mod poll;
 mod process;
+mod select;
 mod signal;
 mod stat;
 mod time;
@@ -260,6 +261,7 @@ system_calls! {
     20 => file::writev("i"),
     21 => stat::access(".i"),
     22 => pipe::pipe(""),
+    23 => select::select("i"),
     24 => time::sched_yield(""),
     25 => memory::mremap(""),
     26 => file::msync("..i"),
@@ -368,6 +370,7 @@ system_calls! {
     267 => name::readlinkat("i..i"),
     268 => stat::fchmodat("i"),
     269 => stat::faccessat("i.i"),
+    270 => select::pselect6("i"),
     271 => poll::ppoll(".i"),
     273 => identity::set_robust_list(""),
     275 => file::no_shortcut(""),

@@ -7,12 +7,15 @@ use crate::fs::pipe::ATOMIC;
 use crate::process::Event;
 use crate::time::SECOND;
 
-const IN: u16 = 1;
-const OUT: u16 = 4;
+/// Something to be read.
+pub const IN: u16 = 1;
+/// Room for something to be written.
+pub const OUT: u16 = 4;
 /// What is told although nobody asks: an error, an end.
 pub const ERR: u16 = 8;
 pub const HUP: u16 = 0x10;
-const NVAL: u16 = 0x20;
+/// There is no such descriptor.
+pub const NVAL: u16 = 0x20;
 
 /// What a descriptor is ready for.
 pub fn ready(system: &mut System, number: u32) -> u16 {

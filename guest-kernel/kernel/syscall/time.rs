@@ -24,6 +24,17 @@ pub fn read_time(system: &mut System, from: u64) -> Result<u64, Stop> {
     }
 }
 
+/// The same for a struct timeval, whose fraction is microseconds.
+pub fn read_timeval(system: &mut System, from: u64) -> Result<u64, Stop> {
+    let [seconds, microseconds]: [i64; 2] = system.get(from)?;
+    match (u64::try_from(seconds), u64::try_from(microseconds)) {
+        (Ok(seconds), Ok(microseconds)) => {
+            Ok(seconds.saturating_mul(SECOND).saturating_add(microseconds.saturating_mul(1000)))
+        }
+        _ => Err(Errno::INVAL.into()),
+    }
+}
+
 /// When a wait of that many nanoseconds ends; on the call's second try what the first one said.
 pub fn deadline(system: &mut System, nanoseconds: u64) -> u64 {
     let now = system.machine.clock.now();
@@ -74,23 +85,32 @@ pub fn time(system: &mut System, [to, ..]: Arguments) -> Outcome {
     Ok(now)
 }
 
-fn sleep_until(system: &mut System, end: u64) -> Outcome {
-    if system.expired(end) { Ok(0) } else { Err(Stop::Wait(Event::Time, Some(end))) }
-}
-
-pub fn nanosleep(system: &mut System, [from, ..]: Arguments) -> Outcome {
-    let nanoseconds = read_time(system, from)?;
+/// `rest` is where the time goes that is left when a signal ends the sleep; 0 for nowhere.
+fn sleep(system: &mut System, nanoseconds: u64, rest: u64) -> Outcome {
+    let woken = system.tasks.thread.pause.is_some();
     let end = deadline(system, nanoseconds);
-    sleep_until(system, end)
+    if system.expired(end) {
+        return Ok(0);
+    }
+    if woken && rest != 0 {
+        put_time(system, rest, end - system.machine.clock.now())?;
+    }
+    Err(Stop::Wait(Event::Time, Some(end)))
 }
 
-pub fn clock_nanosleep(system: &mut System, [number, flags, from, ..]: Arguments) -> Outcome {
+pub fn nanosleep(system: &mut System, [from, rest, ..]: Arguments) -> Outcome {
+    let nanoseconds = read_time(system, from)?;
+    sleep(system, nanoseconds, rest)
+}
+
+pub fn clock_nanosleep(system: &mut System, [number, flags, from, rest, ..]: Arguments) -> Outcome {
     const ABSOLUTE: u64 = 1;
     let now = clock(system, number)?;
     let given = read_time(system, from)?;
-    let nanoseconds = if flags & ABSOLUTE != 0 { given.saturating_sub(now) } else { given };
-    let end = deadline(system, nanoseconds);
-    sleep_until(system, end)
+    if flags & ABSOLUTE != 0 {
+        return sleep(system, given.saturating_sub(now), 0);
+    }
+    sleep(system, given, rest)
 }
 
 pub fn sched_yield(_: &mut System, _: Arguments) -> Outcome {

@@ -10,6 +10,7 @@ pub const CHECKS: &[Check] = &[
     ("small writes from several processes are not mixed", atomic),
     ("poll tells what a pipe is ready for", polled),
     ("a list of descriptors is waited for together", listed),
+    ("sets of descriptors are waited for together", selected),
     ("a counter wakes who waits for it", counter),
     ("a descriptor that dup2 takes over is closed", taken_over),
     ("the upper half of an int's register means nothing", ints),
@@ -149,6 +150,35 @@ fn listed() {
     assert_eq!(control(libc::EPOLL_CTL_DEL, reader, 0, 0), Ok(0));
     assert_eq!(control(libc::EPOLL_CTL_MOD, reader, 0, 0), Err(libc::ENOENT));
     [list, reader, writer].into_iter().for_each(close);
+}
+
+fn selected() {
+    let (reader, writer) = pipe();
+    // SAFETY: sets and a timeout of ours; the descriptors fit a set.
+    let select = |wants: &[i32], reads: bool, microseconds| unsafe {
+        let mut set: libc::fd_set = std::mem::zeroed();
+        wants.iter().for_each(|&descriptor| libc::FD_SET(descriptor, &raw mut set));
+        let mut timeout = libc::timeval { tv_sec: 0, tv_usec: microseconds };
+        let (none, sets) = (std::ptr::null_mut(), &raw mut set);
+        let [read, write] = if reads { [sets, none] } else { [none, sets] };
+        let last = wants.iter().max().copied().unwrap_or(-1);
+        let found = result(libc::select(last + 1, read, write, none, &raw mut timeout).into());
+        (
+            found,
+            wants.iter().map(|&descriptor| libc::FD_ISSET(descriptor, &raw const set)).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(select(&[reader], true, 2000), (Ok(0), vec![false]));
+    assert_eq!(select(&[writer], false, 2000), (Ok(1), vec![true]));
+    let writes = child(|| {
+        sleep_ms(5);
+        write(writer, b"1").unwrap();
+        0
+    });
+    assert_eq!(select(&[reader], true, 900_000), (Ok(1), vec![true]));
+    assert_eq!(writes.wait(), End::Exit(0));
+    [reader, writer].into_iter().for_each(close);
+    assert_eq!(select(&[reader], true, 0).0, Err(libc::EBADF));
 }
 
 fn counter() {

@@ -19,6 +19,7 @@ pub const CHECKS: &[Check] = &[
     ("a handler runs on its own stack when the program's is at its end", alternate_stack),
     ("a parent is told of its child's end", child_ended),
     ("an alarm interrupts a wait, and comes again if it should", alarms),
+    ("a sleep that a signal ends tells how much of it is left", interrupted_sleep),
     ("a read goes on after a handler that restarts calls, and fails after another", restart),
     ("a signal to a group reaches all of it", group),
     ("time passes while a process sleeps", sleeping),
@@ -187,6 +188,17 @@ fn alarms() {
     let before = COUNT.load(Ordering::Relaxed);
     sleep_ms(50);
     assert!(COUNT.load(Ordering::Relaxed) <= before + 1, "no alarm is left");
+}
+
+fn interrupted_sleep() {
+    handle(libc::SIGALRM, note, libc::SA_RESTART);
+    set_timer(20, 0);
+    let asked = libc::timespec { tv_sec: 5, tv_nsec: 0 };
+    let mut left = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both times are ours.
+    let slept = unsafe { libc::nanosleep(&raw const asked, &raw mut left) };
+    assert_eq!((slept, last()), (-1, libc::SIGALRM));
+    assert!(left.tv_sec == 4, "{} s left of 5", left.tv_sec);
 }
 
 fn restart() {
