@@ -106,6 +106,16 @@ fn page_tables_are_as_few_as_four_levels_allow() {
 }
 
 #[test]
+fn huge_pages_take_one_fault_for_512_pages() {
+    let (rows, sentence) = explore("huge-pages");
+    let [small, huge] = ["4 KiB", "2 MiB"].map(|size| row(&rows, "guest_pages", size));
+    assert_eq!([&small["huge"], &huge["huge"]].map(Value::as_f64), [Some(0.0), Some(1.0)], "{rows:#?}");
+    assert_eq!((number(small, "faults"), number(huge, "faults")), (4096, 8));
+    assert!(number(small, "table_pages") >= 8, "{small}");
+    assert!(sentence.starts_with("Huge pages take 8 faults for 4 096"), "{sentence}");
+}
+
+#[test]
 fn bits_are_set_cleared_and_acted_on() {
     let (rows, sentence) = explore("bits");
     let values = |bit: &str| {
@@ -120,6 +130,18 @@ fn bits_are_set_cleared_and_acted_on() {
     assert_eq!(values("user"), ["allowed", "SIGSEGV"]);
     assert_eq!(values("no execute"), ["SIGSEGV", "allowed"]);
     assert!(sentence.starts_with("6 bits"), "{sentence}");
+}
+
+#[test]
+fn the_tlb_is_measured_from_few_pages_to_many_in_both_sizes() {
+    let (rows, _) = explore("tlb");
+    let words: Vec<u64> = rows.iter().map(|row| number(row, "words")).collect();
+    assert_eq!(words, [16, 32, 64, 128, 256, 512, 1024, 2048, 4096]);
+    for row in &rows {
+        for column in ["side_by_side_ns", "a_page_each_ns", "in_huge_pages_ns"] {
+            assert!(number(row, column) > 0, "{row}");
+        }
+    }
 }
 
 #[test]
@@ -283,6 +305,18 @@ fn thrashing_begins_where_ram_no_longer_holds_what_is_used() {
     assert_eq!(number(first, "major_faults_a_second"), 0, "all fits: {first}");
     assert!(number(last, "major_faults_a_second") > 0, "{last}");
     assert!(number(last, "steps_a_second") < number(first, "steps_a_second"), "{rows:#?}");
+}
+
+#[test]
+fn a_limit_makes_its_process_page_among_its_own_pages() {
+    let (rows, sentence) = explore("limits");
+    let limited = row(&rows, "process", "the one with a limit");
+    assert!(number(limited, "resident_at_the_end") <= number(limited, "limit"), "{limited}");
+    assert!(number(limited, "major") >= number(limited, "pages"), "{limited}");
+    let free = row(&rows, "process", "its neighbour");
+    assert_eq!((number(free, "major"), &free["resident_at_the_end"]), (0, &free["pages"]), "{free}");
+    assert!(rows.iter().all(|row| number(row, "wrong") == 0), "{rows:#?}");
+    assert!(sentence.contains("keeps to its limit"), "{sentence}");
 }
 
 #[test]

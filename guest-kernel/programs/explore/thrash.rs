@@ -1,5 +1,5 @@
 //! `thrash PROCESSES PAGES MILLISECONDS`: one process works on PAGES of its own, then two at a time do, and
-//! so on up to PROCESSES.
+//! so on up to PROCESSES. What the kernel thinks that the first works on is told before the second joins it.
 
 use std::thread;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use programs::os::{self, Child};
 use programs::{Page, Random, map_pages, mix};
 
+use super::proc;
 use super::record::record;
 use super::timing::now;
 
@@ -32,10 +33,21 @@ pub fn run(processes: usize, pages: usize, milliseconds: u64) {
     for active in 1..=processes {
         workers.push(start(active, pages));
         (0..SLICES).for_each(|_| slice(&workers, pages, milliseconds / SLICES, a_millisecond));
+        if let [alone] = workers.as_slice() {
+            tell_working_set(alone);
+        }
     }
     for worker in workers {
         let _ = os::write(worker.go, &ENOUGH.to_le_bytes());
         worker.child.wait();
+    }
+}
+
+/// Only a kernel that watches working sets says anything of them.
+fn tell_working_set(worker: &Worker) {
+    let status = format!("/proc/{}/status", worker.child.0);
+    if let Some(kib) = proc::find(&status, "WorkingSet:") {
+        record!("working-set", pages = kib / 4);
     }
 }
 
