@@ -146,13 +146,17 @@ fn the_tlb_is_measured_from_few_pages_to_many_in_both_sizes() {
 
 #[test]
 fn context_switches_are_counted_and_timed() {
-    let (rows, _) = explore("context-switch");
+    let (rows, sentence) = explore("context-switch");
+    let without = rows.iter().filter(|row| row["pcid"] == "no").count();
+    assert_eq!(without, 6, "without PCID they are measured anywhere: {rows:#?}");
+    assert_eq!(rows.len() == without, sentence.ends_with("offers guests no PCID."), "{sentence}");
     for row in &rows {
         let alone = row["one_switch_ns"].is_null();
         assert_eq!(number(row, "switches") < 10, alone, "{row}");
         assert!(alone || number(row, "switches") >= 100, "there and back: {row}");
     }
-    assert_eq!(rows.iter().filter(|row| row["one_switch_ns"].is_null()).count(), 2, "{rows:#?}");
+    let alone = rows.iter().filter(|row| row["one_switch_ns"].is_null()).count();
+    assert_eq!(alone * 3, rows.len(), "{rows:#?}");
 }
 
 #[test]
@@ -300,11 +304,25 @@ fn evictions_write_what_was_written_and_drop_the_rest() {
 
 #[test]
 fn thrashing_begins_where_ram_no_longer_holds_what_is_used() {
-    let (rows, _) = explore("thrashing");
+    let (rows, sentence) = explore("thrashing");
     let [first, last] = [&rows[0], &rows[rows.len() - 1]];
     assert_eq!(number(first, "major_faults_a_second"), 0, "all fits: {first}");
     assert!(number(last, "major_faults_a_second") > 0, "{last}");
     assert!(number(last, "steps_a_second") < number(first, "steps_a_second"), "{rows:#?}");
+    assert!(sentence.contains("by the estimate of the first one's working set"), "{sentence}");
+}
+
+#[test]
+fn pages_or_processes_swapped_bring_back_the_right_ones() {
+    let (rows, sentence) = explore("swapping");
+    let [demand, controlled, whole] = ["demand paging", "and load control", "whole processes"]
+        .map(|way| row(&rows, "what_comes_and_goes", way));
+    assert!(rows.iter().all(|row| number(row, "wrong") == 0), "{rows:#?}");
+    assert!(number(demand, "pages_in") > 300 && number(controlled, "held_back") > 0, "{rows:#?}");
+    assert!(number(controlled, "pages_in") < number(demand, "pages_in"), "{rows:#?}");
+    assert!(number(whole, "brought_back_whole") > 0, "{whole}");
+    assert_eq!((number(demand, "brought_back_whole"), number(demand, "held_back")), (0, 0));
+    assert!(sentence.ends_with("every answer is right."), "{sentence}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod replacement;
 mod shared_memory;
 mod stack;
 mod swap;
+mod swapping;
 mod thrashing;
 mod tlb;
 
@@ -72,6 +73,7 @@ pub const EXPERIMENTS: &[Experiment] = &[
     new("swap", "A program ten times as large as RAM", swap::run),
     new("replacement", "Which page goes: policies on famous strings, and live", replacement::run),
     new("eviction", "Which evictions write, and which just drop", eviction::run),
+    new("swapping", "Pages one by one, or whole processes", swapping::run),
     new("thrashing", "Where more processes do less work", thrashing::run),
     new("limits", "A process that may have little RAM, and its neighbour", limits::run),
     new("fault-costs", "How long a program waits for each kind of fault", fault_costs::run),

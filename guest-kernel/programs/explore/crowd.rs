@@ -9,9 +9,9 @@ use programs::{map_pages, mix};
 use super::record::record;
 use super::timing::now;
 
-/// Work between two pages, most of a millisecond: a round takes longer than a turn on the CPU, so that what was used
+/// Work between two pages, some tenths of a millisecond: a round takes longer than a turn on the CPU, so that what was used
 /// is gone when its process comes back to it.
-const WORK: u64 = 200_000;
+const WORK: u64 = 60_000;
 
 pub fn run(processes: usize, pages: usize, rounds: usize) {
     let start = now();
