@@ -11,10 +11,10 @@ use crate::report::Count;
 /// Guest RAM, of which the kernel takes the greater part.
 const RAM: Size = Size::mib(3);
 /// Processes, and the pages that each works on.
-const PROCESSES: usize = 5;
-const PAGES: usize = 64;
+const PROCESSES: usize = 4;
+const PAGES: usize = 90;
 /// How long they work together, in milliseconds: long enough for a new estimate where they wait for pages.
-const TIME: usize = 1200;
+const TIME: usize = 2000;
 
 /// So many processes at a time.
 #[derive(Clone, Copy)]
