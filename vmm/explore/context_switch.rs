@@ -1,4 +1,4 @@
-//! What going from one thread to another costs, in one process and between two; with and without tags in the TLB.
+//! What going from one thread to another costs, in one process and between two, with PCID and without.
 
 use super::guest::{explore, run as run_guest};
 use super::{Cell, ExploreError, Finding};

@@ -72,8 +72,8 @@ fn sentence(both: &[Process]) -> String {
         format!("has {} of its pages in RAM and waits for {}", Count(free.resident), Count(free.major))
     };
     format!(
-        "With {} pages in RAM the one {kept} its limit of {}, and waits {} times for a page of its own from swap; \
-         its neighbour {neighbour}.",
+        "With {} pages in RAM the one {kept} its limit of {}, and waits {} times for a page of its own from \
+         swap; its neighbour {neighbour}.",
         Count(limited.resident),
         Count(limited.limit),
         Count(limited.major)

@@ -1,4 +1,5 @@
-//! Three ways to share too little RAM: pages come and go one by one, or some processes wait, or they come and go whole.
+//! Three ways to share too little RAM: pages come and go one by one, or some processes wait meanwhile, or
+//! processes come and go whole.
 
 use abi::stats::Source;
 
@@ -95,15 +96,22 @@ fn sentence([demand, controlled, whole]: &[Way; 3]) -> String {
         format!("{} ({time})", Count(other.pages_in))
     };
     format!(
-        "One by one, {} pages come back from swap in {}; where a process is held back ({} times), {}; where \
-         processes come and go whole ({} times back), {}; every answer is right.",
+        "One by one, {} pages come back from swap in {}; where a process is held back ({}), {}; where \
+         processes come and go whole ({} back), {}; every answer is right.",
         Count(demand.pages_in),
         Nanos(demand.time_ns),
-        Count(controlled.held_back),
+        times(controlled.held_back),
         against(controlled),
-        Count(whole.whole),
+        times(whole.whole),
         against(whole)
     )
+}
+
+fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{} times", Count(count)),
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Throughput against the number of processes: where RAM no longer holds what they work on, it falls. What the kernel thinks
-//! that they work on says where, and holding some of them back may change it.
+//! Throughput against the number of processes: where RAM no longer holds what they work on, it falls. What
+//! the kernel thinks that they work on says where, and holding some of them back may change it.
 
 use super::guest::{Ran, explore, run as run_guest};
 use super::record::Record;

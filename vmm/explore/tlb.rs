@@ -66,8 +66,8 @@ fn chains(page: GuestPage) -> Result<Vec<Chain>, ExploreError> {
     ran.all("chains").map(chain).collect()
 }
 
-/// How many pages the TLB surely reaches: the most before the first that take twice as long as the caches alone
-/// would. `None`: no such knee.
+/// How many pages the TLB surely reaches: the most before the first that take twice as long as the caches
+/// alone would. `None`: no such knee.
 fn reach(chains: &[Chain]) -> Option<u64> {
     let knee = chains.iter().position(|chain| chain.times() >= 2.0)?;
     Some(chains.get(knee.checked_sub(1)?)?.pages)
@@ -79,19 +79,18 @@ fn sentence(small: &[Chain], huge: &[Chain]) -> String {
     match (reach(small), reach(huge)) {
         (None, _) => format!("No knee is seen up to {} pages: the TLB reaches them all.", Count(most)),
         (Some(pages), None) => format!(
-            "Latency has doubled beyond {pages} pages of 4 KiB, so the TLB's first level reaches about {}; in \
+            "Latency has doubled beyond {pages} pages of 4 KiB: the TLB reaches about {}; in \
              pages of 2 MiB no knee is seen up to {}.",
             size(pages),
             size(most)
         ),
         (Some(pages), Some(same)) if pages == same => format!(
-            "Latency has doubled beyond {pages} pages, so the TLB's first level reaches about {}; it does there \
-             in the guest's pages of 2 MiB, too: the host maps them in pages of 4 KiB, and those are what the TLB \
-             holds.",
+            "Latency has doubled beyond {pages} pages: the TLB reaches about {}; it does there in the \
+             guest's pages of 2 MiB, too, as where the host maps them in pages of 4 KiB.",
             size(pages)
         ),
         (Some(pages), Some(other)) => format!(
-            "Latency has doubled beyond {pages} pages of 4 KiB, so the TLB's first level reaches about {}; in \
+            "Latency has doubled beyond {pages} pages of 4 KiB: the TLB reaches about {}; in \
              pages of 2 MiB it has beyond {}.",
             size(pages),
             size(other)
@@ -121,7 +120,7 @@ mod tests {
         let (early, never) = (chains(&[1, 1, 2]), chains(&[1, 1, 1]));
         assert!(sentence(&never, &never).starts_with("No knee"));
         assert!(sentence(&early, &never).contains("no knee is seen up to"));
-        assert!(sentence(&early, &early).contains("those are what the TLB holds"));
+        assert!(sentence(&early, &early).contains("it does there in the guest's pages of 2 MiB"));
         assert!(sentence(&early, &chains(&[1, 2, 2])).contains("it has beyond 64 KiB"));
     }
 }

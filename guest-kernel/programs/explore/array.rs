@@ -1,5 +1,5 @@
-//! `huge-pages PAGES UPDATES`: touches an array page by page, as a program that fills one does, and then updates
-//! elements of it at random, as an order book's are.
+//! `huge-pages PAGES UPDATES`: touches an array page by page, as a program that fills one does, and then
+//! updates elements of it at random, as an order book's are.
 
 use programs::{Random, map_pages, os};
 

@@ -1,5 +1,6 @@
-//! `tlb PAGES`: follows chains of words through more and more pages, up to PAGES. Of each length there are two: one
-//! has a word a page; the other's words lie in neighbouring lines, which are as many for the caches, but few pages.
+//! `tlb PAGES`: follows chains of words through more and more pages, up to PAGES. Of each length there are
+//! two: one has a word a page; the other's words lie in neighbouring lines, which are as many for the caches,
+//! but few pages.
 
 use std::hint::black_box;
 
@@ -23,7 +24,7 @@ pub fn run(pages: usize) {
     memory.iter_mut().for_each(write);
     let words = memory.as_flattened_mut();
     for length in (0..).map(|n| SHORTEST << n).take_while(|&length| length <= pages) {
-        // Each page's word is in another line, as those of the packed chain are: they use the caches' sets alike.
+        // The words of neighbouring pages are in different lines, so that both chains use the caches alike.
         let apart = chase(words, length, |n| n * A_PAGE + n * A_LINE % A_PAGE);
         let packed = chase(words, length, |n| n * A_LINE);
         record!("chains", pages = length, steps = STEPS, apart = apart, packed = packed);

@@ -1,5 +1,5 @@
-//! `crowd PROCESSES PAGES ROUNDS`: processes that each use all of their pages again and again, and check what they
-//! find there.
+//! `crowd PROCESSES PAGES ROUNDS`: processes that each use all of their pages again and again, and check what
+//! they find there.
 
 use std::hint::black_box;
 
@@ -9,8 +9,8 @@ use programs::{map_pages, mix};
 use super::record::record;
 use super::timing::now;
 
-/// Work between two pages, some tenths of a millisecond: a round takes longer than a turn on the CPU, so that what was used
-/// is gone when its process comes back to it.
+/// Work between two pages, some tenths of a millisecond: a round takes longer than a turn on the CPU, so that
+/// what was used is gone when its process comes back to it.
 const WORK: u64 = 60_000;
 
 pub fn run(processes: usize, pages: usize, rounds: usize) {

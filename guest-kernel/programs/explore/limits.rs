@@ -1,5 +1,5 @@
-//! `limits PAGES LIMIT ROUNDS`: two processes use PAGES pages each, again and again, side by side; one of them may
-//! have LIMIT pages in RAM.
+//! `limits PAGES LIMIT ROUNDS`: two processes use PAGES pages each, again and again, side by side; one of
+//! them may have LIMIT pages in RAM.
 
 use std::io;
 
