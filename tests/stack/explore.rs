@@ -106,6 +106,16 @@ fn page_tables_are_as_few_as_four_levels_allow() {
 }
 
 #[test]
+fn huge_pages_take_one_fault_for_512_pages() {
+    let (rows, sentence) = explore("huge-pages");
+    let [small, huge] = ["4 KiB", "2 MiB"].map(|size| row(&rows, "guest_pages", size));
+    assert_eq!([&small["huge"], &huge["huge"]].map(Value::as_f64), [Some(0.0), Some(1.0)], "{rows:#?}");
+    assert_eq!((number(small, "faults"), number(huge, "faults")), (4096, 8));
+    assert!(number(small, "table_pages") >= 8, "{small}");
+    assert!(sentence.starts_with("Huge pages take 8 faults for 4 096"), "{sentence}");
+}
+
+#[test]
 fn bits_are_set_cleared_and_acted_on() {
     let (rows, sentence) = explore("bits");
     let values = |bit: &str| {
@@ -123,14 +133,30 @@ fn bits_are_set_cleared_and_acted_on() {
 }
 
 #[test]
+fn the_tlb_is_measured_from_few_pages_to_many_in_both_sizes() {
+    let (rows, _) = explore("tlb");
+    let words: Vec<u64> = rows.iter().map(|row| number(row, "words")).collect();
+    assert_eq!(words, [16, 32, 64, 128, 256, 512, 1024, 2048, 4096]);
+    for row in &rows {
+        for column in ["side_by_side_ns", "a_page_each_ns", "in_huge_pages_ns"] {
+            assert!(number(row, column) > 0, "{row}");
+        }
+    }
+}
+
+#[test]
 fn context_switches_are_counted_and_timed() {
-    let (rows, _) = explore("context-switch");
+    let (rows, sentence) = explore("context-switch");
+    let without = rows.iter().filter(|row| row["pcid"] == "no").count();
+    assert_eq!(without, 6, "without PCID they are measured anywhere: {rows:#?}");
+    assert_eq!(rows.len() == without, sentence.ends_with("offers guests no PCID."), "{sentence}");
     for row in &rows {
         let alone = row["one_switch_ns"].is_null();
         assert_eq!(number(row, "switches") < 10, alone, "{row}");
         assert!(alone || number(row, "switches") >= 100, "there and back: {row}");
     }
-    assert_eq!(rows.iter().filter(|row| row["one_switch_ns"].is_null()).count(), 2, "{rows:#?}");
+    let alone = rows.iter().filter(|row| row["one_switch_ns"].is_null()).count();
+    assert_eq!(alone * 3, rows.len(), "{rows:#?}");
 }
 
 #[test]
@@ -278,11 +304,37 @@ fn evictions_write_what_was_written_and_drop_the_rest() {
 
 #[test]
 fn thrashing_begins_where_ram_no_longer_holds_what_is_used() {
-    let (rows, _) = explore("thrashing");
+    let (rows, sentence) = explore("thrashing");
     let [first, last] = [&rows[0], &rows[rows.len() - 1]];
     assert_eq!(number(first, "major_faults_a_second"), 0, "all fits: {first}");
     assert!(number(last, "major_faults_a_second") > 0, "{last}");
     assert!(number(last, "steps_a_second") < number(first, "steps_a_second"), "{rows:#?}");
+    assert!(sentence.contains("by the estimate of the first one's working set"), "{sentence}");
+}
+
+#[test]
+fn pages_or_processes_swapped_bring_back_the_right_ones() {
+    let (rows, sentence) = explore("swapping");
+    let [demand, controlled, whole] = ["demand paging", "and load control", "whole processes"]
+        .map(|way| row(&rows, "what_comes_and_goes", way));
+    assert!(rows.iter().all(|row| number(row, "wrong") == 0), "{rows:#?}");
+    assert!(number(demand, "pages_in") > 300 && number(controlled, "held_back") > 0, "{rows:#?}");
+    assert!(number(controlled, "pages_in") < number(demand, "pages_in"), "{rows:#?}");
+    assert!(number(whole, "brought_back_whole") > 0, "{whole}");
+    assert_eq!((number(demand, "brought_back_whole"), number(demand, "held_back")), (0, 0));
+    assert!(sentence.ends_with("every answer is right."), "{sentence}");
+}
+
+#[test]
+fn a_limit_makes_its_process_page_among_its_own_pages() {
+    let (rows, sentence) = explore("limits");
+    let limited = row(&rows, "process", "the one with a limit");
+    assert!(number(limited, "resident_at_the_end") <= number(limited, "limit"), "{limited}");
+    assert!(number(limited, "major") >= number(limited, "pages"), "{limited}");
+    let free = row(&rows, "process", "its neighbour");
+    assert_eq!((number(free, "major"), &free["resident_at_the_end"]), (0, &free["pages"]), "{free}");
+    assert!(rows.iter().all(|row| number(row, "wrong") == 0), "{rows:#?}");
+    assert!(sentence.contains("keeps to its limit"), "{sentence}");
 }
 
 #[test]

@@ -15,8 +15,10 @@ mod fault_costs;
 mod faults;
 mod finding;
 mod guest;
+mod huge_pages;
 mod isolation;
 mod layout;
+mod limits;
 mod mapped_files;
 mod page_tables;
 mod random;
@@ -26,7 +28,9 @@ mod replacement;
 mod shared_memory;
 mod stack;
 mod swap;
+mod swapping;
 mod thrashing;
+mod tlb;
 
 use thiserror::Error;
 
@@ -50,7 +54,9 @@ pub struct Experiment {
 pub const EXPERIMENTS: &[Experiment] = &[
     new("isolation", "One address in several processes, and a wild access", isolation::run),
     new("page-tables", "What it costs to map a few pages of a vast address space", page_tables::run),
+    new("huge-pages", "What pages of 2 MiB save, and what they do not", huge_pages::run),
     new("bits", "Present, accessed, dirty, writable, user, no-execute: set, cleared, acted on", bits::run),
+    new("tlb", "How many pages the CPU finds without a walk", tlb::run),
     new(
         "context-switch",
         "What it costs to go on with another thread, and with another process",
@@ -67,7 +73,9 @@ pub const EXPERIMENTS: &[Experiment] = &[
     new("swap", "A program ten times as large as RAM", swap::run),
     new("replacement", "Which page goes: policies on famous strings, and live", replacement::run),
     new("eviction", "Which evictions write, and which just drop", eviction::run),
+    new("swapping", "Pages one by one, or whole processes", swapping::run),
     new("thrashing", "Where more processes do less work", thrashing::run),
+    new("limits", "A process that may have little RAM, and its neighbour", limits::run),
     new("fault-costs", "How long a program waits for each kind of fault", fault_costs::run),
 ];
 

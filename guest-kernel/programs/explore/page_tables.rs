@@ -4,7 +4,7 @@ use std::{io, ptr};
 
 use programs::{PAGE, fail};
 
-use super::proc;
+use super::proc::tables;
 use super::record::record;
 
 /// Where nothing is: 16 TiB, a multiple of what each level's tables span.
@@ -55,9 +55,4 @@ fn map(bytes: usize) {
     if unsafe { libc::mmap(start, bytes, rights, kind, -1, 0) } == libc::MAP_FAILED {
         fail(format!("cannot map {bytes} bytes: {}", io::Error::last_os_error()));
     }
-}
-
-/// All page tables there are.
-fn tables() -> i64 {
-    proc::value("/proc/meminfo", "PageTables:") / 4
 }

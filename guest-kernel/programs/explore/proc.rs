@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 
-use programs::{PAGE, fail};
+use programs::{PAGE, Page, fail};
 
 /// A line of /proc/self/maps.
 pub struct Area {
@@ -93,6 +93,19 @@ impl PageMap {
     }
 }
 
+/// How many of a mapping's pages have a frame.
+pub fn resident(pages: &[Page]) -> u64 {
+    let mut count = 0;
+    let map = PageMap::open();
+    map.for_each(pages.as_ptr().addr(), pages.len(), |_, entry| count += u64::from(entry.is_present()));
+    count
+}
+
+/// Pages of all page tables that there are.
+pub fn tables() -> i64 {
+    value("/proc/meminfo", "PageTables:") / 4
+}
+
 /// A field of /proc/self/smaps, in KiB, for the area that an address is in.
 pub fn smaps_kib(address: usize, field: &str) -> i64 {
     let path = "/proc/self/smaps";
@@ -109,9 +122,13 @@ pub fn smaps_kib(address: usize, field: &str) -> i64 {
 
 /// The number after a word that starts a line of a file, such as meminfo's.
 pub fn value(path: &str, name: &str) -> i64 {
-    let line = lines(path).find(|line| line.starts_with(name));
-    let line = line.unwrap_or_else(|| fail(format!("{path} has no {name}")));
-    first_number(path, &line[name.len()..])
+    find(path, name).unwrap_or_else(|| fail(format!("{path} has no {name}")))
+}
+
+/// The same, if a line starts with it.
+pub fn find(path: &str, name: &str) -> Option<i64> {
+    let line = lines(path).find(|line| line.starts_with(name))?;
+    Some(first_number(path, &line[name.len()..]))
 }
 
 fn first_number(path: &str, text: &str) -> i64 {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::hint::black_box;
 
-use programs::{Page, fail, map_pages};
+use programs::{fail, map_pages};
 
-use super::proc::{self, PageMap};
+use super::proc::{self, resident};
 use super::record::record;
 
 /// How often the frames are counted: each time takes a while.
@@ -35,11 +35,4 @@ pub fn run(path: &str) {
 /// Pages that came from swap, all of them the program's.
 fn swapped_in() -> i64 {
     proc::value("/proc/vmstat", "pswpin")
-}
-
-fn resident(memory: &[Page]) -> u64 {
-    let mut count = 0;
-    let map = PageMap::open();
-    map.for_each(memory.as_ptr().addr(), memory.len(), |_, entry| count += u64::from(entry.is_present()));
-    count
 }
