@@ -10,10 +10,10 @@ use std::error::Error;
 
 use super::cell::{Cell, Series, Unmeasured};
 use super::journal::Journal;
-use super::random::Random;
 use super::runner::Outcome;
 use super::spec::Spec;
 use super::statistics::{FEWEST, median_interval};
+use crate::measure::Random;
 
 /// Measures all cells of `spec`, from where the journal stands. `run` runs one; `tell` hears, before each
 /// run, which cell it is of and how many runs are left at most.

@@ -19,7 +19,6 @@ mod invocation;
 mod journal;
 mod matrix;
 pub mod nearest;
-mod random;
 mod runner;
 mod spec;
 mod spec_file;

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::random::Random;
+use crate::measure::Random;
 
 /// How often samples are drawn again from themselves. At the confidence of 99% fifty of them lie outside.
 const RESAMPLES: usize = 5_000;

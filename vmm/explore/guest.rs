@@ -11,11 +11,11 @@ use paging::policy::PolicyKind;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::ExploreError;
-use super::random::Random;
 use super::record::Record;
 use crate::devices::{Access, DiskFile, FileSpec};
 use crate::guest;
 use crate::machine::{self, Bundled, End, GuestPaging, Hypervisor, Reading};
+use crate::measure::Random;
 use crate::memory::Size;
 use crate::report::{Progress, to_ns};
 use crate::store::StoreSpec;
@@ -59,7 +59,7 @@ pub fn file(path: &str, bytes: &[u8], access: Access) -> io::Result<(DiskFile, F
 
 /// Bytes that no page has twice.
 pub fn noise(pages: usize) -> Vec<u8> {
-    let mut random = Random::new();
+    let mut random = Random::new(1);
     (0..pages * PAGE_SIZE / 4).flat_map(|_| random.next().to_le_bytes()).collect()
 }
 

@@ -21,7 +21,6 @@ mod layout;
 mod limits;
 mod mapped_files;
 mod page_tables;
-mod random;
 mod recipes;
 mod record;
 mod replacement;

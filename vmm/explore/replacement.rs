@@ -4,10 +4,10 @@ use paging::policy::PolicyKind;
 use paging::replay::{NextUses, Reference, lru, opt, replay};
 
 use super::guest::{explore, file, run as run_guest};
-use super::random::Random;
 use super::{Cell, ExploreError, Finding};
 use crate::devices::Access;
 use crate::machine::{Bundled, GuestPaging};
+use crate::measure::Random;
 use crate::memory::Size;
 
 /// Belady, Nelson, Shedler: An Anomaly in Space-Time Characteristics of Certain Programs, 1969.
@@ -101,14 +101,14 @@ fn live(policy: PolicyKind, string: &[u32]) -> Result<Live, ExploreError> {
 
 /// Four uses in five go to some of 48 pages, the others go on through 96 more.
 fn string() -> Vec<u32> {
-    let (mut random, mut scan) = (Random::new(), 0);
+    let (mut random, mut scan) = (Random::new(1), 0);
     let page = |_| {
         let number = random.next();
         if number.is_multiple_of(5) {
             scan = (scan + 1) % 96;
             48 + scan
         } else {
-            number / 5 % 48
+            (number / 5 % 48) as u32
         }
     };
     (0..500).map(page).collect()
