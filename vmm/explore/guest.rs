@@ -60,7 +60,7 @@ pub fn file(path: &str, bytes: &[u8], access: Access) -> io::Result<(DiskFile, F
 /// Bytes that no page has twice.
 pub fn noise(pages: usize) -> Vec<u8> {
     let mut random = Random::new(1);
-    (0..pages * PAGE_SIZE / 4).flat_map(|_| random.next().to_le_bytes()).collect()
+    (0..pages * PAGE_SIZE / 8).flat_map(|_| random.next().to_le_bytes()).collect()
 }
 
 /// Runs the guest to its end, which must be a good one.
