@@ -25,15 +25,17 @@ fn processes_signals_threads_and_mapped_files_behave_as_on_linux() {
     );
 }
 
-/// Its full size is larger than guest RAM.
+/// In full size the file is larger than guest RAM.
 #[test]
 fn a_shell_runs_a_pipeline_that_pages() {
+    const LINES: u64 = 12_000;
     let folder = tempfile::tempdir().unwrap();
-    let (lines, ram) = if full() { (120_000u64, "--ram=4M") } else { (12_000, "--ram=4M") };
+    let (ram, rest) = ("--ram=4M", ".".repeat(if full() { 360 } else { 0 }));
     let mut text = String::new();
-    for n in 0..lines {
-        writeln!(text, "line {:08} of the file that is sorted", n * 7919 % (lines / 3)).unwrap();
+    for n in 0..LINES {
+        writeln!(text, "line {:08} of the file that is sorted{rest}", n * 7919 % (LINES / 3)).unwrap();
     }
+    assert!(!full() || text.len() > 4 << 20);
     fs::write(folder.path().join("lines"), text).unwrap();
     let script = "$0 sort lines | $0 uniq -c | $0 sort -rn | $0 head -3; $0 sort lines | $0 uniq | $0 wc";
     let inside = |command: &mut Command| run(command.current_dir(folder.path())).succeeded().out;
