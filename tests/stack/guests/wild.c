@@ -42,13 +42,15 @@ static const struct { const char *name; long number, arguments[6]; } faulting[] 
     {"prlimit64", SYS_prlimit64, {0, 3, 0, WILD}}, {"getrandom", SYS_getrandom, {WILD, 8, 0}},
     {"statx", SYS_statx, {AT_FDCWD, WILD, 0, 0, WILD}}, {"getdents64", SYS_getdents64, {7, WILD, 1000}},
     {"epoll_ctl", SYS_epoll_ctl, {6, 1, 5, WILD}}, {"clone3", SYS_clone3, {WILD, 88}},
-    {"statfs", SYS_statfs, {WILD, WILD}}, {"wait4", SYS_wait4, {-1, WILD, 0, 0}},
+    {"select", SYS_select, {1, WILD, 0, 0, 0}}, {"pselect6", SYS_pselect6, {1, 0, WILD, 0, 0}},
+    {"setrlimit", SYS_setrlimit, {9, WILD}}, {"statfs", SYS_statfs, {WILD, WILD}}, {"wait4", SYS_wait4, {-1, WILD, 0, 0}},
 };
 
 // Calls that end, stop or signal the caller or others, wait for ever, or go on elsewhere.
 static int left_out(long number) {
     static const long numbers[] = {SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_pause, SYS_rt_sigsuspend, SYS_fork,
-                                   SYS_vfork, SYS_clone, SYS_kill, SYS_tkill, SYS_tgkill, SYS_ppoll, SYS_alarm};
+                                   SYS_vfork, SYS_clone, SYS_kill, SYS_tkill, SYS_tgkill, SYS_ppoll, SYS_alarm,
+                                   SYS_select, SYS_pselect6};
     for (unsigned n = 0; n < sizeof numbers / sizeof *numbers; n++)
         if (numbers[n] == number) return 1;
     return 0;
