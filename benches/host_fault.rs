@@ -52,9 +52,11 @@ fn bare_round_trip() -> Duration {
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut messages = [Message::default(); 16];
-            for _ in 0..RAM.pages() {
-                for fault in uffd.wait(&mut messages).expect("faults") {
+            let mut answered = 0;
+            while answered < RAM.pages() {
+                for fault in uffd.read(&mut messages).expect("faults") {
                     uffd.copy(fault.page, from).expect("a missing page");
+                    answered += 1;
                 }
             }
         });
@@ -69,7 +71,7 @@ fn passes(spec: &StoreSpec, policy: PolicyKind, eviction: Eviction, bare: Durati
     let pages = RAM.pages();
     let store =
         Arc::new(Store::open(spec, slots_needed(RAM) as u32).unwrap_or_else(|error| panic!("{error}")));
-    let config = PagerConfig { budget: BUDGET, policy, store, eviction: Some(eviction) };
+    let config = PagerConfig { budget: BUDGET, policy, store, eviction: Some(eviction), huge: None };
     let pager =
         Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
     // `touch` is given the number of the touch, and a random number.

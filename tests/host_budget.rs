@@ -60,8 +60,13 @@ fn the_budget_is_never_exceeded() {
             Store::open(&StoreSpec::Memory, slots_needed(Size::from_pages(RAM_PAGES)) as u32)
                 .expect("memory"),
         );
-        let config =
-            PagerConfig { budget: Size::from_pages(BUDGET_PAGES), policy, store, eviction: Some(eviction) };
+        let config = PagerConfig {
+            budget: Size::from_pages(BUDGET_PAGES),
+            policy,
+            store,
+            eviction: Some(eviction),
+            huge: None,
+        };
         let pager =
             Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
         let done = AtomicBool::new(false);

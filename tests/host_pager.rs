@@ -38,6 +38,7 @@ impl Paged {
             policy,
             store: Arc::clone(&store),
             eviction: Some(eviction),
+            huge: None,
         };
         let (sender, failures) = channel();
         let on_failure = move |error| sender.send(error).expect("the test listens");
@@ -366,7 +367,8 @@ fn a_store_that_is_full_is_reported_once() {
 fn a_budget_of_all_of_guest_ram_evicts_nothing() {
     let ram = GuestRam::new(Size::mib(1)).expect("a little memory");
     let store = Arc::new(Store::open(&StoreSpec::Memory, 1).expect("memory"));
-    let config = PagerConfig { budget: Size::mib(1), policy: PolicyKind::Clock, store, eviction: None };
+    let config =
+        PagerConfig { budget: Size::mib(1), policy: PolicyKind::Clock, store, eviction: None, huge: None };
     let pager =
         Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
     for page in 0..256 {
@@ -380,8 +382,13 @@ fn a_budget_of_all_of_guest_ram_evicts_nothing() {
 fn a_budget_that_nothing_can_run_in_is_refused() {
     let ram = GuestRam::new(Size::mib(1)).expect("a little memory");
     let store = Arc::new(Store::open(&StoreSpec::Memory, 1).expect("memory"));
-    let config =
-        PagerConfig { budget: Size::from_pages(16), policy: PolicyKind::Fifo, store, eviction: None };
+    let config = PagerConfig {
+        budget: Size::from_pages(16),
+        policy: PolicyKind::Fifo,
+        store,
+        eviction: None,
+        huge: None,
+    };
     let error = Pager::start(&ram, config, |_| {}).err().expect("too small");
     assert_eq!(
         error.to_string(),

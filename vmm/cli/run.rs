@@ -16,6 +16,7 @@ use super::{guest, limits, outcome, policy, program};
 use crate::devices::{Access, DiskFile, FileSpec, FolderSpec};
 use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Start, Streams, libraries};
 use crate::memory::{Backing, Size};
+use crate::pager::HugeSwap;
 use crate::report::Report;
 use crate::store::StoreSpec;
 
@@ -42,6 +43,9 @@ pub struct Args {
     /// Which pages the host evicts
     #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy::parser())]
     pub host_policy: PolicyKind,
+    /// What becomes of a huge page of guest RAM that the host evicts: keep (it goes and comes whole), split or auto
+    #[arg(long, value_name = "keep|split|auto", default_value = "auto")]
+    pub huge_swap: HugeSwap,
     /// Make a file of the host visible in the guest: :ro read-only, :create=SIZE as one that may grow to SIZE and is made if
     /// it is not there (may be repeated)
     #[arg(long, value_name = "HOST[:GUEST][:ro|:create=SIZE]", conflicts_with = "kernel")]
@@ -95,6 +99,7 @@ pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCo
         backing: args.backing,
         host_ram: args.host_ram,
         host_policy: args.host_policy,
+        huge_swap: args.huge_swap,
         store: args.store.clone().unwrap_or_default(),
         guest,
         timeout: args.timeout.map(Duration::from_secs),

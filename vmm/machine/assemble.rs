@@ -15,7 +15,7 @@ use super::config::{Config, Guest, Program};
 use super::vm::{During, Vm, VmError};
 use crate::devices::{FileDisk, FileError, GuestLog, InputReader, SwapDisk, TracePort};
 use crate::guest;
-use crate::memory::{GuestRam, RamError};
+use crate::memory::{Backing, GuestRam, RamError};
 use crate::pager::{self, Pager, PagerConfig, PagerError};
 use crate::store::{Store, StoreError};
 
@@ -173,7 +173,13 @@ fn start_pager(
     failed: impl FnOnce(PagerError) + Send + 'static,
 ) -> Result<Option<Pager>, PagerError> {
     let (Some(budget), Some(store)) = (config.host_ram, store) else { return Ok(None) };
-    let config = PagerConfig { budget, policy: config.host_policy, store: Arc::clone(store), eviction: None };
+    let config = PagerConfig {
+        budget,
+        policy: config.host_policy,
+        store: Arc::clone(store),
+        eviction: None,
+        huge: (config.backing == Some(Backing::Transparent)).then_some(config.huge_swap),
+    };
     Pager::start(ram, config, failed).map(Some)
 }
 

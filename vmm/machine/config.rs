@@ -12,6 +12,7 @@ use super::guest_paging::GuestPaging;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::{Backing, Size};
+use crate::pager::HugeSwap;
 use crate::store::StoreSpec;
 
 /// What to run, and in what.
@@ -28,6 +29,8 @@ pub struct Config {
     pub host_ram: Option<Size>,
     /// Which frames the host evicts.
     pub host_policy: PolicyKind,
+    /// What becomes of huge pages of guest RAM that the host evicts.
+    pub huge_swap: HugeSwap,
     /// Where pages out of RAM are, the host's and the guest's.
     pub store: StoreSpec,
     /// What runs.

@@ -114,6 +114,16 @@ pub struct Vm {
     _ram: GuestRam,
 }
 
+/// Creates a VM. The kernel gives up with EINTR when it is interrupted while it waits for a lock.
+fn create(kvm: &Kvm) -> Result<VmFd, kvm_ioctls::Error> {
+    loop {
+        match kvm.create_vm() {
+            Err(error) if error.errno() == libc::EINTR => {}
+            other => return other,
+        }
+    }
+}
+
 impl Vm {
     /// Makes a VM whose RAM is `ram`.
     ///
@@ -121,7 +131,7 @@ impl Vm {
     /// KVM refuses.
     pub fn new(hypervisor: &Hypervisor, ram: GuestRam) -> Result<Self, VmError> {
         let kvm = &hypervisor.0;
-        let fd = kvm.create_vm().during("create a VM")?;
+        let fd = create(kvm).during("create a VM")?;
         for (slot, region) in ram.regions().iter().enumerate() {
             let memory = kvm_userspace_memory_region {
                 slot: slot as u32,

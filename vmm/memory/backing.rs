@@ -1,8 +1,8 @@
 //! What guest RAM consists of on the host: which sizes of pages, and whose decision that is.
 //!
 //! KVM maps guest RAM at the second level with pages no larger than those that back it, and only where guest-physical and
-//! host-virtual addresses agree modulo their size. The ranges of guest RAM start at multiples of 1 GiB; so do
-//! mappings of huge pages at multiples of their size, and Linux aligns those that it may back with transparent ones (6.7).
+//! host-virtual addresses agree modulo their size. The ranges of guest RAM start at multiples of 1 GiB;
+//! mappings of the pool's pages do at multiples of their size, and all others at multiples of 2 MiB.
 
 use std::fs;
 use std::path::PathBuf;
@@ -56,8 +56,10 @@ pub enum BackingError {
     /// The host never makes any.
     #[error("transparent huge pages are switched off on this host: as root, echo madvise > {THP}")]
     TransparentOff,
-    /// The host pager evicts 4 KiB pages.
-    #[error("--backing {0} cannot be paged by the host yet: leave --host-ram out, or ask for --backing 4k")]
+    /// Pages of the host's pool cannot be moved, so the pager cannot evict them.
+    #[error(
+        "--backing {0} cannot be paged by the host, because userfaultfd moves no pages of a hugetlb pool: leave --host-ram out, or ask for --backing thp or 4k"
+    )]
     Paged(Backing),
 }
 
@@ -97,7 +99,7 @@ impl Backing {
     /// # Errors
     /// It cannot; the message says what would help.
     pub fn check(self, ram: Size, paged: bool) -> Result<(), BackingError> {
-        if paged && self != Self::Small {
+        if paged && matches!(self, Self::Pool(_)) {
             return Err(BackingError::Paged(self));
         }
         match self {
@@ -112,13 +114,13 @@ impl Backing {
         }
     }
 
-    /// The flags of mmap(2) that it takes.
-    pub(super) const fn flags(self) -> i32 {
+    /// The flags of mmap(2) that take pages of the host's pool.
+    pub(super) const fn pool_flags(self) -> Option<i32> {
         match self {
             Self::Pool(page) => {
-                libc::MAP_HUGETLB | (page.bytes().trailing_zeros() as i32) << libc::MAP_HUGE_SHIFT
+                Some(libc::MAP_HUGETLB | (page.bytes().trailing_zeros() as i32) << libc::MAP_HUGE_SHIFT)
             }
-            Self::Small | Self::Transparent => libc::MAP_NORESERVE,
+            Self::Small | Self::Transparent => None,
         }
     }
 
@@ -192,7 +194,7 @@ mod tests {
             backing.check(ram, paged).expect_err("refused").to_string()
         };
         assert!(refusal("hugetlb-2m", Size::mib(3), false).contains("multiple"));
-        assert!(refusal("thp", Size::mib(4), true).contains("--host-ram"));
+        assert!(refusal("hugetlb-2m", Size::mib(4), true).contains("--host-ram"));
         // More than any machine has.
         let short = refusal("hugetlb-2m", Size::mib(2 << 40), false);
         assert!(short.contains("echo") && short.contains("hugepages-2048kB/nr_hugepages"), "{short}");

@@ -5,7 +5,10 @@
 //! that converts between them and host-virtual addresses.
 
 mod backing;
+mod mapping;
 mod size;
+
+use std::sync::Arc;
 
 use abi::addr::{Gfn, Gpa, Hva, PAGE_SIZE};
 use abi::boot::RamRange;
@@ -15,6 +18,7 @@ use vm_memory::mmap::MmapRegion;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap};
 
 pub use backing::{Backing, BackingError, THP};
+pub use mapping::Mapping;
 pub use size::{Size, SizeError};
 
 /// A guest frame's dense index: 0 for the first frame of RAM, without the hole below 4 GiB.
@@ -56,6 +60,8 @@ impl Region {
 pub struct GuestRam {
     size: Size,
     memory: GuestMemoryMmap,
+    /// What `memory` refers to, where it does not own it.
+    _mappings: Vec<Arc<Mapping>>,
     regions: Vec<Region>,
 }
 
@@ -74,10 +80,14 @@ impl GuestRam {
     /// The host cannot map that much.
     pub fn backed(size: Size, backing: Option<Backing>) -> Result<Self, RamError> {
         let ranges = ranges(size);
-        let regions = ranges.iter().map(|range| map(range, backing)).collect::<Result<_, _>>();
-        let memory = regions
-            .and_then(|regions| GuestMemoryMmap::from_regions(regions).map_err(|error| error.to_string()))
-            .map_err(|reason| RamError::Map { size, reason })?;
+        let (mut mappings, mut regions) = (Vec::new(), Vec::new());
+        for range in &ranges {
+            let (region, mapping) = map(range, backing).map_err(|reason| RamError::Map { size, reason })?;
+            regions.push(region);
+            mappings.extend(mapping.map(Arc::new));
+        }
+        let memory = GuestMemoryMmap::from_regions(regions)
+            .map_err(|error| RamError::Map { size, reason: error.to_string() })?;
         let mut first = 0;
         let mut regions = Vec::with_capacity(ranges.len());
         for (range, region) in ranges.into_iter().zip(memory.iter()) {
@@ -85,7 +95,7 @@ impl GuestRam {
             regions.push(Region { range, start, first: FrameIndex(first) });
             first += (range.bytes / PAGE_SIZE as u64) as u32;
         }
-        Ok(Self { size, memory, regions })
+        Ok(Self { size, memory, _mappings: mappings, regions })
     }
 
     /// How much there is.
@@ -152,16 +162,30 @@ impl GuestRam {
     }
 }
 
-/// Maps one range.
-fn map(range: &RamRange, backing: Option<Backing>) -> Result<GuestRegionMmap, String> {
-    let flags = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | backing.map_or(libc::MAP_NORESERVE, Backing::flags);
+/// Maps one range. Pages of the host's pool are aligned as they are; other memory is ours to align.
+fn map(range: &RamRange, backing: Option<Backing>) -> Result<(GuestRegionMmap, Option<Mapping>), String> {
     let rights = libc::PROT_READ | libc::PROT_WRITE;
-    let region =
-        MmapRegion::build(None, range.bytes as usize, rights, flags).map_err(|error| error.to_string())?;
+    let flags = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE;
+    let bytes = range.bytes as usize;
+    let (region, mapping) = match backing.and_then(Backing::pool_flags) {
+        Some(pool) => {
+            let region = MmapRegion::build(None, bytes, rights, flags | pool);
+            (region.map_err(|error| error.to_string())?, None)
+        }
+        None => {
+            let mapping = Mapping::new(bytes).map_err(|error| error.to_string())?;
+            // SAFETY: the mapping has so many bytes and these rights, and the caller keeps it as long as the region.
+            let region = unsafe {
+                MmapRegion::build_raw(mapping.pointer(), bytes, rights, flags | libc::MAP_NORESERVE)
+            };
+            (region.map_err(|error| error.to_string())?, Some(mapping))
+        }
+    };
     if let Some(backing) = backing {
         backing.advise(&region).map_err(|error| error.to_string())?;
     }
-    GuestRegionMmap::new(region, GuestAddress(range.start.0)).ok_or_else(|| "address overflow".to_owned())
+    let region = GuestRegionMmap::new(region, GuestAddress(range.start.0));
+    Ok((region.ok_or("address overflow")?, mapping))
 }
 
 /// Where `size` bytes of RAM are in the guest's physical address space.

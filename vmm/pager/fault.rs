@@ -1,122 +1,271 @@
-//! The fault thread: answers each touch of a page that is not in guest RAM.
+//! The fault threads: answer each touch of a page that is not in guest RAM.
 //!
-//! It never touches guest RAM through its mapping: it would wait for itself. A page is read from the store into
-//! a buffer of this thread's, without any lock, and copied from there.
+//! They never touch guest RAM through its mapping: they would wait for themselves. One of them is in the lead at a time (`desk`). What it can
+//! answer from memory it answers; before it reads the store's file, or works ahead of a stream (`streams`), it passes the lead on.
 
+use std::collections::VecDeque;
+use std::io;
+use std::thread;
 use std::time::Instant;
 
-use paging::policy::Policy;
+use abi::addr::Hva;
 
-use super::frames::{FrameGuard, FrameState};
-use super::staging::{hva, zeros};
+use super::desk::Desk;
+use super::fill::{Filler, refused, settle, settle_whole};
+use super::frames::{FrameState, GROUP, GroupGuard, Whole, head};
+use super::huge::HugeSwap;
+use super::patience::Patience;
+use super::room::Units;
+use super::staging::zeros;
 use super::stats::Source;
+use super::streams::Plan;
 use super::uffd::{Fault, Message};
 use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
-use crate::store::{PageBytes, Slot};
+use crate::store::Origin;
 
 /// How many faults are read at once.
 const BATCH: usize = 16;
 
-/// Answers faults until the doorbell rings.
-pub fn run(shared: &Shared) {
-    let mut messages = [Message::default(); BATCH];
-    let mut buffer = Box::new(PageBytes::zeroed());
-    loop {
-        let faults = match shared.uffd.wait(&mut messages) {
-            Ok(faults) => faults,
-            Err(error) => {
-                shared.fail(PagerError::Wait(error));
-                // Nobody listens any more: the doorbell must not wait for an answer.
-                let _ = shared.uffd.unregister(shared.staging.range());
-                return;
-            }
-        };
-        let start = Instant::now();
-        let mut stop = false;
-        for fault in faults {
-            if fault.page == shared.staging.doorbell() {
-                let _ = shared.uffd.copy(fault.page, zeros());
-                stop = true;
-                continue;
-            }
-            match serve(shared, fault, &mut buffer) {
-                Ok(Some(source)) => shared.counters.served(source, start.elapsed()),
-                Ok(None) => {}
-                Err(error) => shared.fail(error),
-            }
-        }
-        if stop {
-            return;
-        }
-    }
-}
-
-/// Brings the page in and wakes who waits for it. `None`: there was nothing to do, or the pager is stopping. After an
-/// error whoever waits goes on waiting, because nobody may be given a wrong page.
-///
-/// Each round looks at the state afresh and takes one step: without the lock it gets room, then reads the
-/// page; with the lock it puts the page in place. In between the page may go on from the staging area to the store.
-fn serve(shared: &Shared, fault: Fault, buffer: &mut PageBytes) -> Result<Option<Source>, PagerError> {
-    let Some(frame) = shared.ram.index_of_hva(fault.page) else {
-        return Err(PagerError::Stray(fault.page));
+/// Answers faults until the doorbell rings, as one of several threads.
+pub fn run(shared: &Shared, desk: &Desk) {
+    let filler = match Filler::new(shared) {
+        Ok(filler) => filler,
+        Err(error) => return shared.fail(error),
     };
-    let refused = |outcome| PagerError::Refused { frame, outcome };
-    let mut unit = None;
-    let mut read = None;
-    loop {
-        let guard = shared.frames.lock(frame);
-        let state = guard.state();
-        let (from, source) = match state {
-            FrameState::Resident(_) => {
-                // Someone else's fault brought it in meanwhile.
-                shared.uffd.wake(fault.page).map_err(refused)?;
-                return Ok(None);
-            }
-            FrameState::Parked(berth) => {
-                shared.staging.unpark(&shared.uffd, berth, fault.page).map_err(refused)?;
-                shared.references.set(frame);
-                settle(shared, frame, guard, shared.staging.slot(berth));
-                return Ok(Some(Source::Rescued));
-            }
-            FrameState::Zero | FrameState::Writing(_) | FrameState::Stored(_) if unit.is_none() => {
-                drop(guard);
-                unit = shared.room.take();
-                if unit.is_none() {
-                    return Ok(None);
-                }
-                continue;
-            }
-            FrameState::Zero => (zeros(), Source::Zero),
-            FrameState::Writing(berth) => (shared.staging.at(berth), Source::Rescued),
-            FrameState::Stored(slot) => match read {
-                Some((from, origin)) if from == slot => (hva(buffer), Source::from(origin)),
-                _ => {
-                    drop(guard);
-                    let origin = shared.store.get(slot, buffer);
-                    read = Some((slot, origin.map_err(|error| PagerError::Read { frame, error })?));
-                    continue;
-                }
-            },
-        };
-        shared.uffd.copy(fault.page, from).map_err(refused)?;
-        if let Some(unit) = unit {
-            unit.keep();
-        }
-        // A page that is brought in to be written will not be what its slot holds.
-        let (kept, stale) = match state {
-            FrameState::Stored(slot) if fault.write => (None, Some(slot)),
-            FrameState::Stored(slot) => (Some(slot), None),
-            _ => (None, None),
-        };
-        settle(shared, frame, guard, kept);
-        stale.into_iter().for_each(|slot| shared.store.release(slot));
-        return Ok(Some(source));
-    }
+    let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
+    let patience = Patience::new(cpus);
+    let server =
+        Server { shared, desk, filler, patience, faults: VecDeque::new(), leads: false, was_busy: false };
+    server.run();
 }
 
-/// The page is in guest RAM: from now on it may be evicted.
-fn settle(shared: &Shared, frame: FrameIndex, mut guard: FrameGuard<'_>, slot: Option<Slot>) {
-    guard.set(FrameState::Resident(slot));
-    shared.policy.lock().insert(frame.0);
+struct Server<'a> {
+    shared: &'a Shared,
+    desk: &'a Desk,
+    filler: Filler<'a>,
+    patience: Patience,
+    /// Read and not answered.
+    faults: VecDeque<Fault>,
+    leads: bool,
+    /// It gave up the lead for something slow.
+    was_busy: bool,
+}
+
+/// What became of a fault's page where it is not out of RAM.
+enum Rescue<'g> {
+    /// It is there, or will be without more being done. From where, if that was done now.
+    Done(Option<Source>),
+    /// It is not there.
+    Out(GroupGuard<'g>),
+}
+
+/// What to do after a fault was answered.
+#[derive(Clone, Copy)]
+enum Next {
+    Nothing,
+    /// Bring pages in ahead.
+    Pages(Plan),
+    /// Bring huge pages in ahead.
+    Groups(Plan),
+}
+
+impl Server<'_> {
+    fn run(mut self) {
+        while self.desk.lead(std::mem::take(&mut self.was_busy)) {
+            self.leads = true;
+            while self.leads {
+                if let Err(error) = self.turn() {
+                    self.shared.fail(PagerError::Wait(error));
+                    // Nobody listens any more: the doorbell must not wait for an answer.
+                    let _ = self.shared.uffd.unregister(self.shared.staging.range());
+                    return self.desk.close();
+                }
+            }
+        }
+    }
+
+    /// Answers a fault.
+    fn turn(&mut self) -> io::Result<()> {
+        let Some(fault) = self.faults.pop_front().or_else(|| self.desk.unanswered()) else {
+            return self.read();
+        };
+        let shared = self.shared;
+        if fault.page == shared.staging.doorbell() {
+            let _ = shared.uffd.copy(fault.page, zeros());
+            self.desk.close();
+            self.leads = false;
+            return Ok(());
+        }
+        let start = Instant::now();
+        let answered = self.serve(fault).and_then(|(source, next)| {
+            if let Some(source) = source {
+                shared.counters.served(source, start.elapsed());
+            }
+            self.work_ahead(next)
+        });
+        if let Err(error) = answered {
+            shared.fail(error);
+        }
+        Ok(())
+    }
+
+    /// Waits for faults, first with open eyes.
+    fn read(&mut self) -> io::Result<()> {
+        let start = Instant::now();
+        let patience = self.patience.now(self.desk.busy());
+        let mut messages = [Message::default(); BATCH];
+        loop {
+            self.faults.extend(self.shared.uffd.read(&mut messages)?);
+            if !self.faults.is_empty() {
+                self.patience.learn(start.elapsed());
+                return Ok(());
+            }
+            if start.elapsed() >= patience {
+                self.shared.uffd.wait()?;
+            }
+        }
+    }
+
+    fn pass_on(&mut self) {
+        if std::mem::take(&mut self.leads) {
+            self.was_busy = true;
+            self.desk.pass(self.faults.drain(..));
+        }
+    }
+
+    /// Brings the page in and wakes who waits for it. No source: there was nothing to do, or the pager is stopping.
+    ///
+    /// Each round looks at the state afresh; it takes another one if it had to wait for room.
+    fn serve(&mut self, fault: Fault) -> Result<(Option<Source>, Next), PagerError> {
+        let shared = self.shared;
+        let frame = shared.ram.index_of_hva(fault.page).ok_or(PagerError::Stray(fault.page))?;
+        let (mut units, mut stream) = (None::<Units<'_>>, None);
+        loop {
+            let guard = shared.frames.lock(frame);
+            let guard = match self.rescue(fault.page, frame, guard)? {
+                Rescue::Done(source) => return Ok((source, Next::Nothing)),
+                Rescue::Out(guard) => guard,
+            };
+            let next = *stream.get_or_insert_with(|| self.observe(frame, &guard));
+            let whole = self.comes_whole(frame, &guard, next);
+            let needed = if whole { GROUP } else { 1 };
+            units = units.filter(|units| units.count() >= needed);
+            if units.is_none() {
+                units = shared.room.try_take(needed, 0);
+            }
+            if let Some(units) = &mut units {
+                let source = if whole {
+                    self.pass_on();
+                    self.filler.whole(guard, head(frame), units)?
+                } else {
+                    self.bring(fault, frame, guard, units)?
+                };
+                return Ok((Some(source), next));
+            }
+            drop(guard);
+            units = shared.room.take(needed);
+            if units.is_none() {
+                return Ok((None, Next::Nothing));
+            }
+        }
+    }
+
+    /// Deals with all pages that are in guest RAM, come anyway, or are parked.
+    fn rescue<'g>(
+        &self,
+        page: Hva,
+        frame: FrameIndex,
+        mut guard: GroupGuard<'g>,
+    ) -> Result<Rescue<'g>, PagerError> {
+        let shared = self.shared;
+        match (guard.whole(), guard.state(frame)) {
+            (Whole::Parked(berth), _) => {
+                let moved = shared.staging.unpark_whole(&shared.uffd, berth, shared.hva(head(frame))?);
+                moved.map_err(refused(frame))?;
+                settle_whole(shared, &mut guard, frame);
+                Ok(Rescue::Done(Some(Source::Rescued)))
+            }
+            (Whole::Resident, _) | (_, FrameState::Resident(_)) => {
+                // Someone else's fault brought it in meanwhile.
+                shared.uffd.wake(page).map_err(refused(frame))?;
+                Ok(Rescue::Done(None))
+            }
+            (_, FrameState::Filling(_)) => Ok(Rescue::Done(None)),
+            (_, FrameState::Parked(berth)) => {
+                shared.staging.unpark(&shared.uffd, berth, page).map_err(refused(frame))?;
+                shared.references.set(frame);
+                settle(shared, guard, frame, shared.staging.slot(berth));
+                Ok(Rescue::Done(Some(Source::Rescued)))
+            }
+            (_, FrameState::Zero | FrameState::Writing(_) | FrameState::Stored(_)) => Ok(Rescue::Out(guard)),
+        }
+    }
+
+    /// Whether the frame's group comes whole.
+    fn comes_whole(&self, frame: FrameIndex, guard: &GroupGuard<'_>, next: Next) -> bool {
+        let Some(huge) = self.shared.huge.filter(|_| self.shared.frames.has_whole_group(frame)) else {
+            return false;
+        };
+        let follows = matches!(next, Next::Pages(plan) if plan.is_sure);
+        huge.brings_whole(guard) || follows && huge.brings_whole_ahead(guard)
+    }
+
+    /// Brings in one page that is out, or whose frame is being written.
+    fn bring(
+        &mut self,
+        fault: Fault,
+        frame: FrameIndex,
+        guard: GroupGuard<'_>,
+        units: &mut Units<'_>,
+    ) -> Result<Source, PagerError> {
+        let shared = self.shared;
+        match guard.state(frame) {
+            FrameState::Writing(berth) => {
+                shared.uffd.copy(fault.page, shared.staging.at(berth)).map_err(refused(frame))?;
+                units.keep(1);
+                settle(shared, guard, frame, None);
+                return Ok(Source::Rescued);
+            }
+            FrameState::Stored(slot) if shared.store.origin_of(slot) == Some(Origin::File) => self.pass_on(),
+            _ => {}
+        }
+        self.filler.page(guard, frame, units, fault.write)
+    }
+
+    /// What a fault says of those that will come.
+    fn observe(&self, frame: FrameIndex, guard: &GroupGuard<'_>) -> Next {
+        let shared = self.shared;
+        if !guard.state(frame).is_out() {
+            return Next::Nothing;
+        }
+        let groups =
+            shared.huge.is_some_and(HugeSwap::follows_groups) && shared.frames.has_whole_group(frame);
+        let observed = if groups {
+            shared.groups.lock().observe(FrameIndex(frame.0 / GROUP))
+        } else {
+            shared.streams.lock().observe(frame)
+        };
+        let unit = if groups { GROUP } else { 1 };
+        shared.counters.used_ahead.add(u64::from(observed.used * unit));
+        observed.plan.map_or(Next::Nothing, if groups { Next::Groups } else { Next::Pages })
+    }
+
+    fn work_ahead(&mut self, next: Next) -> Result<(), PagerError> {
+        let shared = self.shared;
+        match next {
+            Next::Nothing => {}
+            Next::Pages(plan) => {
+                self.pass_on();
+                let (brought, last) = self.filler.ahead(plan)?;
+                shared.streams.lock().brought(&plan, brought, last);
+            }
+            Next::Groups(plan) => {
+                self.pass_on();
+                let (brought, last) = self.filler.groups_ahead(plan)?;
+                shared.groups.lock().brought(&plan, brought, last);
+            }
+        }
+        Ok(())
+    }
 }

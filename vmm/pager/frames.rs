@@ -3,20 +3,22 @@
 //! ```text
 //!            first touch                    victim                      oldest parked
 //!    Zero ------------------> Resident ---------------> Parked ------------------------> Writing
-//!     ^                       ^  ^  ^                     |                               |  |
-//!     |        read from store|  |  +------ rescue -------+                               |  |
-//!     |                       |  +--------- rescue ---------------------------------------+  |
-//!     |                     Stored <--------------------- in the store ----------------------+
+//!     ^ |                     ^  ^  ^                     |                               |  |
+//!     | +---> Filling --------+  |  +------ rescue -------+                               |  |
+//!     |          ^               +--------- rescue ---------------------------------------+  |
+//!     |          +--- being read --- Stored <------------ in the store ----------------------+
 //!     +-------------------------------------------------- all zeros -------------------------+
 //! ```
 //!
-//! A frame's state is behind the lock of its shard; with the lock free it is the truth, and only its holder
-//! changes state and page. The lock is held across the userfaultfd operation that goes with the change
-//! (microseconds), never across I/O. The reclaim thread may hold several of these locks, any other thread one.
+//! Frames are in groups of 512, the small pages of an aligned huge page of 2 MiB. A group's lock guards the states of its
+//! frames; with the lock free they are the truth, and only its holder changes state and page. The lock is held across the userfaultfd
+//! operation that goes with the change (microseconds), never across I/O nor decompression. No thread holds two of these locks.
+//!
+//! A group can be *whole*: its pages are one huge page, in guest RAM or in the staging area. Then its frames are `Resident`, for
+//! the slots' sake, and [`Whole`] says where the huge page is. It stops being whole when it is written to the store or split.
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::reclaim::MAX_BATCH;
 use super::staging::Berth;
 use crate::memory::FrameIndex;
 use crate::store::{MAX_SLOTS, Slot};
@@ -36,6 +38,9 @@ pub enum FrameState {
     Writing(Berth),
     /// In the store.
     Stored(Slot),
+    /// On its way into guest RAM, from its slot or from nowhere. Whoever made it so puts the page in place, which wakes
+    /// all who wait for it; nobody else does anything.
+    Filling(Option<Slot>),
 }
 
 /// Enough for every slot and every berth.
@@ -52,17 +57,10 @@ impl FrameState {
             Self::Parked(berth) => (3, berth.0),
             Self::Writing(berth) => (4, berth.0),
             Self::Stored(slot) => (5, slot.0),
+            Self::Filling(None) => (6, 0),
+            Self::Filling(Some(slot)) => (7, slot.0),
         };
         kind << PAYLOAD_BITS | payload
-    }
-
-    /// The slot that it owns.
-    pub const fn slot(self) -> Option<Slot> {
-        match self {
-            Self::Resident(slot) => slot,
-            Self::Stored(slot) => Some(slot),
-            Self::Zero | Self::Parked(_) | Self::Writing(_) => None,
-        }
     }
 
     const fn unpack(word: u32) -> Self {
@@ -73,56 +71,148 @@ impl FrameState {
             2 => Self::Resident(Some(Slot(payload))),
             3 => Self::Parked(Berth(payload)),
             4 => Self::Writing(Berth(payload)),
-            _ => Self::Stored(Slot(payload)),
+            5 => Self::Stored(Slot(payload)),
+            6 => Self::Filling(None),
+            _ => Self::Filling(Some(Slot(payload))),
         }
+    }
+
+    /// The slot that it owns.
+    pub const fn slot(self) -> Option<Slot> {
+        match self {
+            Self::Resident(slot) | Self::Filling(slot) => slot,
+            Self::Stored(slot) => Some(slot),
+            Self::Zero | Self::Parked(_) | Self::Writing(_) => None,
+        }
+    }
+
+    /// Whether the page is out of RAM and nobody is bringing it in.
+    pub const fn is_out(self) -> bool {
+        matches!(self, Self::Zero | Self::Stored(_))
     }
 }
 
-/// More than threads, so that two seldom meet; few enough to cost nothing. More than a batch, so that neighbours that are
-/// locked together are all in different shards.
-const SHARDS: u32 = 64;
-const _: () = assert!(SHARDS > MAX_BATCH);
+/// Where the huge page of a whole group is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Whole {
+    /// There is none: each frame goes by its own state.
+    #[default]
+    No,
+    /// In guest RAM, and in the policy under the group's first frame.
+    Resident,
+    /// In the staging area, from this berth on.
+    Parked(Berth),
+}
+
+/// Frames in a group.
+pub const GROUP: u32 = 512;
+
+/// A group. Its states take no memory before the first frame is used.
+#[derive(Default)]
+struct Group {
+    whole: Whole,
+    hints: Hints,
+    words: Option<Box<[u32; GROUP as usize]>>,
+}
+
+/// What is remembered about how a group is used.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Hints {
+    /// Small pages of it were in guest RAM since it was last whole: there is a page table in the way of a huge page.
+    pub was_split: bool,
+    /// Where in the group it was last touched while it was parked whole.
+    touched_at: Option<u16>,
+    /// It was touched there twice in turn: there is a spot that is used, and the rest seems not to be.
+    pub is_narrow: bool,
+}
+
+impl Hints {
+    /// Touches of a huge page that are nearer to each other than this, in pages, are of one spot.
+    const SPOT: u16 = 16;
+
+    /// The group was touched at this page while it was parked whole.
+    pub fn touched(&mut self, page: u16) {
+        self.is_narrow = self.touched_at.is_some_and(|before| before.abs_diff(page) < Self::SPOT);
+        self.touched_at = Some(page);
+    }
+}
 
 /// The table.
 pub struct FrameTable {
     frames: u32,
-    shards: Vec<Mutex<Vec<u32>>>,
+    groups: Vec<Mutex<Group>>,
 }
 
 impl FrameTable {
     /// A table in which every frame is [`FrameState::Zero`].
     pub fn new(frames: u32) -> Self {
-        let shard = || Mutex::new(vec![0; frames.div_ceil(SHARDS) as usize]);
-        Self { frames, shards: (0..SHARDS).map(|_| shard()).collect() }
+        Self { frames, groups: (0..frames.div_ceil(GROUP)).map(|_| Mutex::default()).collect() }
     }
 
-    /// Locks a frame of guest RAM.
-    pub fn lock(&self, frame: FrameIndex) -> FrameGuard<'_> {
-        let shard = self.shards[(frame.0 % SHARDS) as usize].lock();
-        FrameGuard { shard, index: (frame.0 / SHARDS) as usize }
+    /// Locks the group of a frame of guest RAM.
+    pub fn lock(&self, frame: FrameIndex) -> GroupGuard<'_> {
+        let number = frame.0 / GROUP;
+        GroupGuard { first: number * GROUP, group: self.groups[number as usize].lock() }
     }
 
     /// Every frame, for use when no thread is left that could change one.
     pub fn all(&self) -> impl Iterator<Item = FrameIndex> {
         (0..self.frames).map(FrameIndex)
     }
+
+    /// Whether the frame is in RAM, with all of its group: the last group may be short.
+    pub fn has_whole_group(&self, frame: FrameIndex) -> bool {
+        (frame.0 / GROUP + 1) * GROUP <= self.frames
+    }
 }
 
-/// A frame that is locked.
-pub struct FrameGuard<'a> {
-    shard: MutexGuard<'a, Vec<u32>>,
-    index: usize,
+/// The first frame of a frame's group.
+pub const fn head(frame: FrameIndex) -> FrameIndex {
+    FrameIndex(frame.0 / GROUP * GROUP)
 }
 
-impl FrameGuard<'_> {
-    /// Its state.
-    pub fn state(&self) -> FrameState {
-        FrameState::unpack(self.shard[self.index])
+/// A group that is locked.
+pub struct GroupGuard<'a> {
+    first: u32,
+    group: MutexGuard<'a, Group>,
+}
+
+impl GroupGuard<'_> {
+    /// The state of a frame of the group.
+    pub fn state(&self, frame: FrameIndex) -> FrameState {
+        let word = self.group.words.as_ref().map_or(0, |words| words[(frame.0 - self.first) as usize]);
+        FrameState::unpack(word)
     }
 
-    /// Gives it another.
-    pub fn set(&mut self, state: FrameState) {
-        self.shard[self.index] = state.pack();
+    /// Gives a frame of the group another.
+    pub fn set(&mut self, frame: FrameIndex, state: FrameState) {
+        let words = self.group.words.get_or_insert_with(|| Box::new([0; GROUP as usize]));
+        words[(frame.0 - self.first) as usize] = state.pack();
+    }
+
+    /// Where the group's huge page is.
+    pub fn whole(&self) -> Whole {
+        self.group.whole
+    }
+
+    /// Puts it elsewhere.
+    pub fn set_whole(&mut self, whole: Whole) {
+        self.group.whole = whole;
+    }
+
+    /// What is remembered of the group.
+    pub fn hints(&mut self) -> &mut Hints {
+        &mut self.group.hints
+    }
+
+    /// The group's frames.
+    pub fn frames(&self) -> impl Iterator<Item = FrameIndex> + use<> {
+        (self.first..self.first + GROUP).map(FrameIndex)
+    }
+
+    /// Whether every page of the group is out of RAM.
+    pub fn is_out(&self) -> bool {
+        self.group.whole == Whole::No && self.frames().all(|frame| self.state(frame).is_out())
     }
 }
 
@@ -132,24 +222,48 @@ mod tests {
 
     #[test]
     fn every_state_survives_its_word() {
-        let table = FrameTable::new(200);
+        let table = FrameTable::new(700);
+        let frame = FrameIndex(699);
         for payload in [0, 1, MAX_SLOTS - 1] {
+            let slot = Slot(payload);
             for state in [
                 FrameState::Zero,
                 FrameState::Resident(None),
-                FrameState::Resident(Some(Slot(payload))),
+                FrameState::Resident(Some(slot)),
                 FrameState::Parked(Berth(payload)),
                 FrameState::Writing(Berth(payload)),
-                FrameState::Stored(Slot(payload)),
+                FrameState::Stored(slot),
+                FrameState::Filling(None),
+                FrameState::Filling(Some(slot)),
             ] {
-                table.lock(FrameIndex(199)).set(state);
-                assert_eq!(table.lock(FrameIndex(199)).state(), state);
-                assert_eq!(
-                    table.lock(FrameIndex(198)).state(),
-                    FrameState::Zero,
-                    "the neighbour is untouched"
-                );
+                table.lock(frame).set(frame, state);
+                assert_eq!(table.lock(frame).state(frame), state);
+                let neighbour = FrameIndex(698);
+                assert_eq!(table.lock(frame).state(neighbour), FrameState::Zero, "it is untouched");
             }
         }
+    }
+
+    #[test]
+    fn a_group_is_narrow_when_it_is_touched_at_one_spot_in_turn() {
+        let narrow = |touches: &[u16]| {
+            let mut hints = Hints::default();
+            touches.iter().for_each(|&page| hints.touched(page));
+            hints.is_narrow
+        };
+        assert!(!narrow(&[5]) && narrow(&[5, 9]) && !narrow(&[5, 300]) && !narrow(&[5, 9, 300]));
+        assert!(narrow(&[300, 5, 6]));
+    }
+
+    #[test]
+    fn a_group_is_out_when_each_of_its_pages_is() {
+        let table = FrameTable::new(GROUP + 100);
+        let frame = FrameIndex(7);
+        assert!(table.lock(frame).is_out(), "nothing was ever there");
+        table.lock(frame).set(frame, FrameState::Stored(Slot(1)));
+        assert!(table.lock(frame).is_out());
+        table.lock(frame).set(frame, FrameState::Filling(None));
+        assert!(!table.lock(frame).is_out());
+        assert!(table.has_whole_group(frame) && !table.has_whole_group(FrameIndex(GROUP)));
     }
 }

@@ -1,25 +1,31 @@
 //! The host pager: keeps guest RAM within a budget of host memory.
 //!
 //! Nothing is in guest RAM at first, and userfaultfd reports every touch of a page that is not there, whether by a
-//! vCPU or by a device's thread. Two threads do the rest: the fault thread brings pages in (`fault`), the
+//! vCPU or by a device's thread. The fault threads bring pages in (`fault`, `fill`), on demand and ahead of it (`streams`); the
 //! reclaim thread takes victims out (`reclaim`). What they share is the frame table (`frames`), which says
 //! where each page is, the budget (`room`), the policy, and the staging area (`staging`) that victims pass
-//! through on their way to the store.
+//! through on their way to the store. Where guest RAM is of huge pages (`huge`), these come and go whole.
 //!
-//! Lock order: a frame's shard, then one of policy, room, store; those are leaves. No lock is held over I/O.
+//! Lock order: a group of frames, then one of policy, streams, room, store; those are leaves. No lock is held over I/O.
 //!
 //! When a page cannot be read or written, `on_failure` is called once, and whoever waits for such a page goes on
 //! waiting: nobody is given a wrong page. The VM must then be ended: have the vCPU leave KVM_RUN (a signal
 //! interrupts its wait) and devices stop, then stop the pager. Stopping wakes every thread that still waits, with pages of
 //! zeros where pages were out, so it comes after everyone who would use them.
 
+mod desk;
 mod fault;
+mod fill;
 mod frames;
+mod huge;
+mod landing;
+mod patience;
 mod reclaim;
 mod references;
 mod room;
 mod staging;
 mod stats;
+mod streams;
 pub mod uffd;
 
 use std::io;
@@ -34,7 +40,9 @@ use thiserror::Error;
 
 use crate::memory::{FrameIndex, GuestRam, Size};
 use crate::store::{Store, StoreError};
-use frames::{FrameState, FrameTable};
+use desk::Desk;
+use frames::{FrameState, FrameTable, GROUP};
+pub use huge::HugeSwap;
 use reclaim::{Reclaim, Spread};
 use references::References;
 use room::Room;
@@ -42,10 +50,14 @@ pub use staging::Eviction;
 use staging::Staging;
 use stats::Counters;
 pub use stats::{FaultStats, HostStats, Source};
+use streams::Streams;
 use uffd::{Range, Uffd};
 
 /// The smallest budget, in frames: what one guest instruction can need at once, with room for reclaim to work in.
 pub const MIN_BUDGET: u32 = 64;
+
+/// The smallest budget where guest RAM is of huge pages: some of them, one on its way in, one on its way out.
+pub const MIN_HUGE_BUDGET: u32 = 8 * GROUP;
 
 /// Most slots that the pager takes for guest RAM of this size: one a frame, and those of a batch that is being
 /// written while its pages are rescued.
@@ -65,6 +77,8 @@ pub struct PagerConfig {
     pub store: Arc<Store>,
     /// How pages leave guest RAM; `None` is the best that the kernel can do.
     pub eviction: Option<Eviction>,
+    /// What becomes of huge pages; `None`: guest RAM has none.
+    pub huge: Option<HugeSwap>,
 }
 
 /// What can go wrong.
@@ -73,9 +87,15 @@ pub struct PagerConfig {
 pub enum PagerError {
     #[error("a host budget of {0} is too small to run in: give at least {min} with --host-ram", min = Size::from_pages(MIN_BUDGET))]
     BudgetTooSmall(Size),
+    #[error("a host budget of {0} is too small for guest RAM of huge pages: give at least {min} with --host-ram, or --backing 4k", min = Size::from_pages(MIN_HUGE_BUDGET))]
+    BudgetTooSmallForHuge(Size),
+    #[error("cannot map memory to put huge pages together: {0}; the VM cannot go on")]
+    Landing(io::Error),
     #[error(transparent)]
     Open(#[from] uffd::OpenError),
-    #[error("this kernel cannot move pages (UFFDIO_MOVE): use Linux 6.8 or newer, or evict by copy")]
+    #[error(
+        "this kernel cannot move pages (UFFDIO_MOVE): use Linux 6.8 or newer, or evict small pages (--backing 4k) by copy"
+    )]
     NoMove,
     #[error("cannot have guest RAM's faults reported: {0}; check the kernel's userfaultfd support")]
     Register(io::Error),
@@ -85,6 +105,8 @@ pub enum PagerError {
     Wait(io::Error),
     #[error("a fault at {0}, which is not guest RAM; this is a defect of the pager")]
     Stray(Hva),
+    #[error("there is no frame {}; this is a defect of the pager", .0.0)]
+    NoFrame(FrameIndex),
     #[error("frame {frame}: {outcome}; the VM cannot go on", frame = .frame.0)]
     Refused { frame: FrameIndex, outcome: uffd::Outcome },
     #[error("frame {frame} cannot be brought back: {error}", frame = .frame.0)]
@@ -107,12 +129,21 @@ struct Shared {
     references: References,
     staging: Staging,
     room: Room,
+    huge: Option<HugeSwap>,
+    /// Streams of small pages, and of huge ones by the number of their group.
+    streams: Mutex<Streams>,
+    groups: Mutex<Streams>,
     store: Arc<Store>,
     counters: Counters,
     on_failure: Mutex<Option<OnFailure>>,
 }
 
 impl Shared {
+    /// Where a frame is mapped.
+    fn hva(&self, frame: FrameIndex) -> Result<Hva, PagerError> {
+        self.ram.hva(frame).ok_or(PagerError::NoFrame(frame))
+    }
+
     /// Reports the first failure; those that follow from it are only logged.
     fn fail(&self, error: PagerError) {
         match self.on_failure.lock().take() {
@@ -144,6 +175,9 @@ impl Pager {
         if budget < MIN_BUDGET {
             return Err(PagerError::BudgetTooSmall(config.budget));
         }
+        if config.huge.is_some() && budget < MIN_HUGE_BUDGET {
+            return Err(PagerError::BudgetTooSmallForHuge(config.budget));
+        }
         let uffd = Uffd::open()?;
         let eviction = match config.eviction {
             Some(Eviction::Move) if !uffd.can_move() => return Err(PagerError::NoMove),
@@ -151,9 +185,13 @@ impl Pager {
             None if uffd.can_move() => Eviction::Move,
             None => Eviction::Copy,
         };
-        let hands = Spread::new(config.policy, budget);
+        if config.huge.is_some() && eviction != Eviction::Move {
+            return Err(PagerError::NoMove);
+        }
+        let most = if config.huge.is_some() { GROUP } else { 1 };
+        let hands = Spread::new(config.policy, budget, config.huge.is_some());
         let staging = Staging::new(&uffd, hands.berths(), eviction).map_err(PagerError::Register)?;
-        register(&uffd, ram, eviction).map_err(PagerError::Register)?;
+        register(&uffd, ram, eviction, config.huge.is_some()).map_err(PagerError::Register)?;
         let shared = Arc::new(Shared {
             ram: ram.clone(),
             uffd,
@@ -161,13 +199,20 @@ impl Pager {
             policy: Mutex::new(AnyPolicy::new(config.policy, ram.frames())),
             references: References::new(ram.frames()),
             staging,
-            room: Room::new(budget - eviction.reserve(), ram.frames()),
+            room: Room::new(budget - eviction.reserve(), ram.frames(), most),
+            huge: config.huge,
+            streams: Mutex::new(Streams::new((budget / 16).min(MOST_AHEAD))),
+            groups: Mutex::new(Streams::new((budget / 16 / GROUP).clamp(1, MOST_GROUPS_AHEAD))),
             store: config.store,
             counters: Counters::default(),
             on_failure: Mutex::new(Some(Box::new(on_failure))),
         });
         let mut pager = Self { shared, threads: Vec::new() };
-        pager.spawn("host-fault", fault::run)?;
+        let desk = Arc::new(Desk::default());
+        for _ in 0..desk::THREADS {
+            let desk = Arc::clone(&desk);
+            pager.spawn("host-fault", move |shared| fault::run(shared, &desk))?;
+        }
         pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, hands).run())?;
         Ok(pager)
     }
@@ -207,7 +252,7 @@ impl Drop for Pager {
             let _ = self.shared.uffd.unregister(range);
         }
         for frame in self.shared.frames.all() {
-            let slot = match self.shared.frames.lock(frame).state() {
+            let slot = match self.shared.frames.lock(frame).state(frame) {
                 FrameState::Parked(berth) => self.shared.staging.slot(berth),
                 state => state.slot(),
             };
@@ -217,12 +262,13 @@ impl Drop for Pager {
 }
 
 /// Has every fault in guest RAM reported.
-fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction) -> io::Result<()> {
+fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction, huge: bool) -> io::Result<()> {
     for range in ranges(ram) {
         let start = std::ptr::with_exposed_provenance_mut(range.start.0 as usize);
-        // Pages come and go one by one, so the kernel must not join them; and a page that a fork shares cannot
+        // Small pages come and go one by one, so the kernel must not join them; and a page that a fork shares cannot
         // be moved any more.
-        for advice in [Advice::LinuxNoHugepage, Advice::LinuxDontFork] {
+        let size = if huge { Advice::LinuxHugepage } else { Advice::LinuxNoHugepage };
+        for advice in [size, Advice::LinuxDontFork] {
             // SAFETY: neither changes what this process sees.
             unsafe { madvise(start, range.bytes as usize, advice)? };
         }
@@ -230,6 +276,10 @@ fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// How far ahead of a stream the pager works at most, in pages and in huge pages.
+const MOST_AHEAD: u32 = 256;
+const MOST_GROUPS_AHEAD: u32 = 2;
 
 fn ranges(ram: &GuestRam) -> impl Iterator<Item = Range> {
     ram.regions().iter().map(|region| Range { start: region.start, bytes: region.range.bytes })

@@ -10,14 +10,16 @@
 //! A page that is touched in between is rescued by the fault thread, at the price of a soft fault, and counts as
 //! referenced when the policy next comes by. A page that was only brought in does not: that says that it was used
 //! once, which is true of every page. Fifo asks for no references, so its spread is none.
+//!
+//! A huge page goes through the staging area as one, with a spread of its own, and is written page by page. One that is to be
+//! split becomes 512 victims, which go first.
 
 use std::collections::VecDeque;
 
-use abi::addr::PAGE_SIZE;
 use paging::policy::{Policy, PolicyKind};
 
-use super::frames::FrameState;
-use super::staging::Berth;
+use super::frames::{FrameState, GROUP, Hints, Whole, head};
+use super::staging::{Berth, Sizes};
 use super::uffd::Outcome;
 use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
@@ -29,20 +31,22 @@ pub const MAX_BATCH: u32 = 32;
 /// How far the hands are apart, and how many pages each takes at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread {
-    spread: u32,
+    small: u32,
     batch: u32,
+    /// In huge pages; they are taken one at a time. `None`: there are none.
+    huge: Option<u32>,
 }
 
 impl Spread {
-    /// For a policy and a budget in frames.
-    pub fn new(policy: PolicyKind, budget: u32) -> Self {
+    /// For a policy and a budget in frames. `huge`: some of them may be huge.
+    pub fn new(policy: PolicyKind, budget: u32, huge: bool) -> Self {
         let spread = if policy.asks_for_references() { budget / 8 } else { 0 };
-        Self { spread, batch: (budget / 16).clamp(1, MAX_BATCH) }
+        Self { small: spread, batch: (budget / 16).clamp(1, MAX_BATCH), huge: huge.then_some(spread / GROUP) }
     }
 
     /// How many berths that takes.
-    pub const fn berths(self) -> u32 {
-        self.spread + self.batch
+    pub fn berths(self) -> Sizes {
+        Sizes { huge: self.huge.map_or(0, |spread| spread + 1), small: self.small + self.batch }
     }
 }
 
@@ -62,14 +66,27 @@ pub struct Reclaim<'a> {
     /// Between the hands, oldest first: berths in the order of the staging area, going round. A page that
     /// was rescued keeps its entry until the back hand comes by.
     parked: VecDeque<(Berth, FrameIndex)>,
+    /// The next small berth, from the first small one on.
     next: u32,
+    /// The same for huge pages: the first berth of each, and its group's first frame.
+    parked_whole: VecDeque<(Berth, FrameIndex)>,
+    next_whole: u32,
+    /// Small pages of huge ones that were split: the next victims.
+    split: VecDeque<FrameIndex>,
 }
 
 impl<'a> Reclaim<'a> {
     /// Nothing is parked yet.
     pub fn new(shared: &'a Shared, hands: Spread) -> Self {
-        let parked = VecDeque::with_capacity(hands.berths() as usize);
-        Self { shared, hands, parked, next: 0 }
+        Self {
+            shared,
+            hands,
+            parked: VecDeque::with_capacity(hands.berths().small as usize),
+            next: 0,
+            parked_whole: VecDeque::new(),
+            next_whole: 0,
+            split: VecDeque::new(),
+        }
     }
 
     /// Makes room whenever it runs short, until the pager stops or a page cannot be written.
@@ -87,24 +104,32 @@ impl<'a> Reclaim<'a> {
     /// Moves both hands on by a batch.
     fn turn(&mut self) -> Result<(), PagerError> {
         let parked = self.park()?;
-        let due = if parked > 0 {
-            self.parked.len().saturating_sub(self.hands.spread as usize)
+        let (due, whole_due) = if parked > 0 {
+            let whole_spread = self.hands.huge.unwrap_or(0) as usize;
+            (
+                self.parked.len().saturating_sub(self.hands.small as usize),
+                self.parked_whole.len().saturating_sub(whole_spread),
+            )
         } else {
-            // There are no victims: most pages are parked already, so the back hand catches up.
-            self.hands.batch as usize
+            // There are no victims: most pages are parked already, so the back hands catch up.
+            ((self.hands.batch as usize).min(self.parked.len()), self.parked_whole.len().min(1))
         };
-        let freed = self.write_out(due.min(self.parked.len()))?;
+        let mut freed = self.write_out(due)?;
+        for _ in 0..whole_due {
+            freed += self.write_whole_out()?;
+        }
         if parked == 0 && freed == 0 {
             self.shared.room.pause();
         }
         Ok(())
     }
 
-    /// The front hand: parks up to a batch of victims and returns how many there were.
+    /// The front hand: parks up to a batch of victims, or one huge page. Returns how many pages that were.
     fn park(&mut self) -> Result<u32, PagerError> {
-        let mut victims = self.choose();
+        let (mut victims, whole) = self.choose();
+        let mut parked = whole.map_or(Ok(0), |frame| self.park_whole(frame))?;
         victims.sort_unstable();
-        let (mut parked, mut rest) = (0, &victims[..]);
+        let mut rest = &victims[..];
         while let Some(&frame) = rest.first() {
             let run = self.run_of(rest);
             match self.park_run(&rest[..run]) {
@@ -112,53 +137,106 @@ impl<'a> Reclaim<'a> {
                     parked += taken;
                     rest = &rest[taken as usize..];
                 }
-                // A device is writing to it. It cannot go now, and is asked again in its turn.
-                Err(Outcome::Busy | Outcome::Again) => {
-                    self.shared.counters.refused.add(1);
-                    self.shared.policy.lock().insert(frame.0);
+                Err(outcome) => {
+                    self.put_back(frame, outcome)?;
                     rest = &rest[1..];
                 }
-                Err(outcome) => return Err(PagerError::Refused { frame, outcome }),
             }
         }
         Ok(parked)
     }
 
-    fn choose(&self) -> Vec<FrameIndex> {
+    /// A device is writing to the victim. It cannot go now, and is asked again in its turn.
+    fn put_back(&self, frame: FrameIndex, outcome: Outcome) -> Result<(), PagerError> {
+        if !matches!(outcome, Outcome::Busy | Outcome::Again) {
+            return Err(PagerError::Refused { frame, outcome });
+        }
+        self.shared.counters.refused.add(1);
+        self.shared.policy.lock().insert(frame.0);
+        Ok(())
+    }
+
+    /// Chooses small victims, and the first frame of a huge one when the policy comes to one.
+    fn choose(&mut self) -> (Vec<FrameIndex>, Option<FrameIndex>) {
+        let mut victims = Vec::new();
+        while victims.len() < self.hands.batch as usize {
+            let Some(frame) = self.split.pop_front().or_else(|| self.victim()) else { break };
+            if self.hands.huge.is_some() && self.is_whole(frame) {
+                return (victims, Some(frame));
+            }
+            victims.push(frame);
+        }
+        (victims, None)
+    }
+
+    fn victim(&self) -> Option<FrameIndex> {
         let mut policy = self.shared.policy.lock();
-        let mut victim =
-            || policy.victim(&mut |frame| self.shared.references.test_and_clear(FrameIndex(frame)));
-        (0..self.hands.batch).map_while(|_| victim()).map(FrameIndex).collect()
+        let victim = policy.victim(&mut |frame| self.shared.references.test_and_clear(FrameIndex(frame)));
+        victim.map(FrameIndex)
+    }
+
+    /// Whether the victim is a huge page. One that is to be split ceases to be, and the rest of it is chosen next.
+    fn is_whole(&mut self, frame: FrameIndex) -> bool {
+        let mut guard = self.shared.frames.lock(frame);
+        if guard.whole() == Whole::No {
+            return false;
+        }
+        if self.shared.huge.is_none_or(|huge| huge.splits(*guard.hints())) {
+            guard.set_whole(Whole::No);
+            *guard.hints() = Hints { was_split: true, ..Hints::default() };
+            self.split.extend(guard.frames().filter(|&other| other != frame));
+            self.shared.counters.split.add(1);
+            return false;
+        }
+        true
+    }
+
+    /// Parks a huge page, and returns how many small ones that are.
+    fn park_whole(&mut self, frame: FrameIndex) -> Result<u32, PagerError> {
+        let shared = self.shared;
+        let berths = self.hands.berths().huge;
+        // The area is full of huge pages: the oldest goes on.
+        while self.parked_whole.len() >= berths as usize {
+            self.write_whole_out()?;
+        }
+        let berth = Berth(self.next_whole * GROUP);
+        let mut guard = shared.frames.lock(frame);
+        if let Err(outcome) = shared.staging.park_whole(&shared.uffd, shared.hva(frame)?, berth) {
+            drop(guard);
+            return self.put_back(frame, outcome).map(|()| 0);
+        }
+        guard.set_whole(Whole::Parked(berth));
+        self.parked_whole.push_back((berth, frame));
+        self.next_whole = (self.next_whole + 1) % berths;
+        shared.counters.parked.add(GROUP.into());
+        Ok(GROUP)
     }
 
     /// How many victims, from the first on, are neighbours in guest RAM and get neighbouring berths: these can
     /// be moved in one go.
     fn run_of(&self, victims: &[FrameIndex]) -> usize {
-        let berths = (self.hands.berths() - self.next) as usize;
-        let page = |frame| self.shared.ram.hva(frame).map(|page| page.0);
-        let next = |frame| page(frame).map(|page| page + PAGE_SIZE as u64);
-        let run = victims.windows(2).take_while(|pair| next(pair[0]) == page(pair[1])).count() + 1;
+        let berths = (self.hands.berths().small - self.next) as usize;
+        let neighbours = |pair: &[FrameIndex]| pair[0].0 + 1 == pair[1].0 && head(pair[0]) == head(pair[1]);
+        let run = victims.windows(2).take_while(|pair| neighbours(pair)).count() + 1;
         run.min(berths)
     }
 
-    /// Parks some of a run, at least one, and returns how many. Only this thread ever locks more than one frame, so nobody
-    /// else's locks can close a circle; neighbours are in different shards, so neither can its own.
+    /// Parks some of a run of one group's frames, at least one, and returns how many.
     fn park_run(&mut self, run: &[FrameIndex]) -> Result<u32, Outcome> {
         let shared = self.shared;
-        let mut guards: Vec<_> = run.iter().map(|&frame| shared.frames.lock(frame)).collect();
-        let first = Berth(self.next);
+        let sizes = self.hands.berths();
+        let mut guard = shared.frames.lock(run[0]);
+        let first = Berth(sizes.first_small() + self.next);
         // The policy holds resident frames only, and only this thread takes one out.
         let page = shared.ram.hva(run[0]).ok_or(Outcome::Missing)?;
         let taken = shared.staging.park(&shared.uffd, page, first, run.len() as u32)?;
-        for (berth, (guard, &frame)) in
-            (first.0..).map(Berth).zip(guards.iter_mut().zip(run)).take(taken as usize)
-        {
-            shared.staging.set_slot(berth, guard.state().slot());
-            guard.set(FrameState::Parked(berth));
+        for (berth, &frame) in (first.0..).map(Berth).zip(run).take(taken as usize) {
+            shared.staging.set_slot(berth, guard.state(frame).slot());
+            guard.set(frame, FrameState::Parked(berth));
             self.parked.push_back((berth, frame));
         }
         shared.counters.parked.add(taken.into());
-        self.next = (first.0 + taken) % self.hands.berths();
+        self.next = (self.next + taken) % sizes.small;
         Ok(taken)
     }
 
@@ -167,8 +245,49 @@ impl<'a> Reclaim<'a> {
     fn write_out(&mut self, count: usize) -> Result<u32, PagerError> {
         let batch: Vec<_> = self.parked.drain(..count).collect();
         let leaving: Vec<_> = batch.iter().filter_map(|&(berth, frame)| self.leave(berth, frame)).collect();
+        self.put_away(&leaving)?;
+        self.clear(&batch)?;
+        self.shared.room.give_back(leaving.len() as u32);
+        Ok(leaving.len() as u32)
+    }
+
+    /// The back hand for huge pages: takes the oldest to the store, unless it was rescued.
+    fn write_whole_out(&mut self) -> Result<u32, PagerError> {
+        let Some((berth, frame)) = self.parked_whole.pop_front() else { return Ok(0) };
+        let Some(slots) = self.leave_whole(berth, frame) else { return Ok(0) };
+        let pages: Vec<_> = (0..GROUP).zip(slots).collect();
+        for batch in pages.chunks(MAX_BATCH as usize) {
+            let leaving = batch
+                .iter()
+                .map(|&(page, slot)| self.leaving(FrameIndex(frame.0 + page), Berth(berth.0 + page), slot));
+            self.put_away(&leaving.collect::<Vec<_>>())?;
+        }
+        self.shared.staging.clear(berth, GROUP).map_err(PagerError::Discard)?;
+        self.shared.room.give_back(GROUP);
+        self.shared.counters.whole_out.add(1);
+        Ok(GROUP)
+    }
+
+    /// From here on the huge page stays where it is until it is cleared. Returns the slots that its pages had; they are ours
+    /// now. `None` if it was rescued.
+    fn leave_whole(&self, berth: Berth, frame: FrameIndex) -> Option<Vec<Option<Slot>>> {
+        let mut guard = self.shared.frames.lock(frame);
+        if guard.whole() != Whole::Parked(berth) {
+            return None;
+        }
+        guard.set_whole(Whole::No);
+        *guard.hints() = Hints::default();
+        let slots = guard.frames().map(|frame| guard.state(frame).slot()).collect();
+        for (page, frame) in (0..).zip(guard.frames()) {
+            guard.set(frame, FrameState::Writing(Berth(berth.0 + page)));
+        }
+        Some(slots)
+    }
+
+    /// Takes pages to where they are kept.
+    fn put_away(&self, leaving: &[Leaving]) -> Result<(), PagerError> {
         let mut dirty = Vec::new();
-        for page in &leaving {
+        for page in leaving {
             if page.fingerprint == Fingerprint::ZERO {
                 self.arrive(page, FrameState::Zero);
                 self.release(page.slot);
@@ -183,23 +302,22 @@ impl<'a> Reclaim<'a> {
                 dirty.push(page);
             }
         }
-        self.write(&dirty)?;
-        self.clear(&batch)?;
-        self.shared.room.give_back(leaving.len() as u32);
-        Ok(leaving.len() as u32)
+        self.write(&dirty)
     }
 
     /// From here on the page stays in its berth until it is cleared. `None` if it was rescued.
     fn leave(&self, berth: Berth, frame: FrameIndex) -> Option<Leaving> {
         let mut guard = self.shared.frames.lock(frame);
-        if guard.state() != FrameState::Parked(berth) {
+        if guard.state(frame) != FrameState::Parked(berth) {
             return None;
         }
-        guard.set(FrameState::Writing(berth));
+        guard.set(frame, FrameState::Writing(berth));
         drop(guard);
-        let slot = self.shared.staging.slot(berth);
-        let fingerprint = self.shared.store.fingerprint(self.page(berth));
-        Some(Leaving { frame, berth, slot, fingerprint })
+        Some(self.leaving(frame, berth, self.shared.staging.slot(berth)))
+    }
+
+    fn leaving(&self, frame: FrameIndex, berth: Berth, slot: Option<Slot>) -> Leaving {
+        Leaving { frame, berth, slot, fingerprint: self.shared.store.fingerprint(self.page(berth)) }
     }
 
     /// A page that is leaving.
@@ -228,9 +346,9 @@ impl<'a> Reclaim<'a> {
     /// The page is where `state` says, unless it was rescued by copy meanwhile.
     fn arrive(&self, page: &Leaving, state: FrameState) -> bool {
         let mut guard = self.shared.frames.lock(page.frame);
-        let left = guard.state() == FrameState::Writing(page.berth);
+        let left = guard.state(page.frame) == FrameState::Writing(page.berth);
         if left {
-            guard.set(state);
+            guard.set(page.frame, state);
         }
         left
     }

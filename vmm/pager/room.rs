@@ -1,7 +1,7 @@
 //! The budget: how many frames guest RAM and the staging area may hold, and how many they do.
 //!
-//! A [`Unit`] is the right to one frame. It is taken before the frame is filled and given back after the
-//! frame was freed, so the budget is never exceeded, not even for a moment. The fault thread takes units; the reclaim
+//! [`Units`] are the right to so many frames. They are taken before the frames are filled and given back after the
+//! frames were freed, so the budget is never exceeded, not even for a moment. The fault threads take units; the reclaim
 //! thread gives them back, and starts before they run out: when fewer than `low` are left it goes
 //! on until there are `high`.
 
@@ -16,7 +16,7 @@ pub struct Room {
     low: u32,
     high: u32,
     state: Mutex<State>,
-    /// A unit was given back.
+    /// Units were given back.
     freed: Condvar,
     /// Fewer than `low` are left.
     wanted: Condvar,
@@ -29,29 +29,39 @@ struct State {
     stopping: bool,
 }
 
-/// The right to one frame; given back when dropped.
+/// The right to some frames; given back when dropped.
 #[derive(Debug)]
-pub struct Unit<'a>(&'a Room);
+pub struct Units<'a> {
+    room: &'a Room,
+    count: u32,
+}
 
-impl Unit<'_> {
-    /// The frame was filled: the unit is now the frame's, and comes back with [`Room::give_back`].
-    pub fn keep(self) {
-        std::mem::forget(self);
+impl Units<'_> {
+    /// How many are left.
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// So many frames were filled: their units are now the frames', and come back with [`Room::give_back`].
+    pub fn keep(&mut self, filled: u32) {
+        self.count -= filled;
     }
 }
 
-impl Drop for Unit<'_> {
+impl Drop for Units<'_> {
     fn drop(&mut self) {
-        self.0.give_back(1);
+        if self.count > 0 {
+            self.room.give_back(self.count);
+        }
     }
 }
 
 impl Room {
-    /// Room for `budget` of the `frames` that guest RAM has.
-    pub fn new(budget: u32, frames: u32) -> Self {
+    /// Room for `budget` of the `frames` that guest RAM has, which are taken up to `most` at once.
+    pub fn new(budget: u32, frames: u32, most: u32) -> Self {
         // A write of a batch takes about as long as a handful of faults. The least keeps a tiny budget moving, the
         // most keeps a large one from idling. Where everything fits, it never runs short.
-        let low = if budget < frames { (budget / 64).clamp(4, 256) } else { 0 };
+        let low = if budget < frames { (budget / 64).clamp(4, 256).max(most) } else { 0 };
         Self {
             budget,
             low,
@@ -73,27 +83,47 @@ impl Room {
         (state.used, state.peak)
     }
 
-    /// Takes a unit, after waiting for one if need be. `None` when the pager stops.
-    pub fn take(&self) -> Option<Unit<'_>> {
+    /// Takes units, after waiting for them if need be. `None` when the pager stops.
+    pub fn take(&self, count: u32) -> Option<Units<'_>> {
         let mut state = self.state.lock();
-        while state.used == self.budget && !state.stopping {
+        while self.budget - state.used < count && !state.stopping {
+            // Whoever needs many must not wait for what nobody makes.
+            self.wanted.notify_one();
             self.freed.wait(&mut state);
         }
+        self.grant(&mut state, count)
+    }
+
+    /// Takes units if there are so many, and `spare` are left. `None` otherwise, and when the pager stops.
+    pub fn try_take(&self, count: u32, spare: u32) -> Option<Units<'_>> {
+        let mut state = self.state.lock();
+        if self.budget - state.used < count + spare {
+            return None;
+        }
+        self.grant(&mut state, count)
+    }
+
+    fn grant(&self, state: &mut State, count: u32) -> Option<Units<'_>> {
         if state.stopping {
             return None;
         }
-        state.used += 1;
+        state.used += count;
         state.peak = state.peak.max(state.used);
         if self.budget - state.used < self.low {
             self.wanted.notify_one();
         }
-        Some(Unit(self))
+        Some(Units { room: self, count })
+    }
+
+    /// What should be left for faults by whoever works ahead of them.
+    pub const fn spare(&self) -> u32 {
+        self.low / 2
     }
 
     /// Gives units back: their frames are free.
     pub fn give_back(&self, units: u32) {
         self.state.lock().used -= units;
-        self.freed.notify_one();
+        self.freed.notify_all();
     }
 
     /// Waits until room runs short. `false` when the pager stops.
@@ -131,29 +161,37 @@ impl Room {
 mod tests {
     use super::*;
 
+    fn fill(room: &Room, count: u32) {
+        room.take(count).expect("within the budget").keep(count);
+    }
+
     #[test]
-    fn units_run_out_at_the_budget_and_a_waiter_gets_the_next_that_comes_back() {
-        let room = Room::new(64, 100);
-        for _ in 0..64 {
-            room.take().expect("within the budget").keep();
-        }
+    fn units_run_out_at_the_budget_and_a_waiter_gets_the_next_that_come_back() {
+        let room = Room::new(64, 100, 1);
+        (0..64).for_each(|_| fill(&room, 1));
         assert!(!room.is_ample());
+        assert!(room.try_take(1, 0).is_none());
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| room.take().map(Unit::keep).is_some());
+            let waiter = scope.spawn(|| room.take(3).map(|mut units| units.keep(3)).is_some());
+            room.give_back(2);
             room.give_back(1);
             assert!(waiter.join().expect("no panic"));
         });
         assert_eq!(room.used_and_peak(), (64, 64));
-        drop(Unit(&room));
-        assert_eq!(room.used_and_peak(), (63, 64), "a unit that is not kept comes back");
+        room.give_back(4);
+        assert!(room.try_take(2, 3).is_none(), "three are to be spared");
+        let mut units = room.try_take(2, 2).expect("there are four");
+        units.keep(1);
+        drop(units);
+        assert_eq!(room.used_and_peak(), (61, 64), "a unit that is not kept comes back");
     }
 
     #[test]
     fn stopping_ends_every_wait() {
-        let room = Room::new(8, 100);
-        (0..8).for_each(|_| room.take().expect("within the budget").keep());
+        let room = Room::new(8, 100, 1);
+        fill(&room, 8);
         std::thread::scope(|scope| {
-            let taker = scope.spawn(|| room.take().is_none());
+            let taker = scope.spawn(|| room.take(1).is_none());
             room.stop();
             assert!(taker.join().expect("no panic"));
         });

@@ -1,7 +1,8 @@
 //! The staging area: where victims wait between guest RAM and the store.
 //!
 //! A row of berths of a page each, in a private mapping that is registered with the same userfaultfd, because
-//! UFFDIO_MOVE wants that of its destination. Three kinds of access keep out of each other's way by the state
+//! UFFDIO_MOVE wants that of its destination. The first ones are for huge pages, 512 berths each, aligned as those want it;
+//! the others are for small ones. Three kinds of access keep out of each other's way by the state
 //! of the frame whose page is in a berth: the frame's lock is held to fill a berth and to empty it; while the
 //! frame is `Writing` the page may be read by anyone and is not changed; the reclaim thread clears a berth when
 //! the frame is no longer in it.
@@ -13,10 +14,15 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::addr::{Hva, PAGE_SIZE};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::mm::{Advice, madvise};
 
+use super::frames::GROUP;
 use super::uffd::{Outcome, Range, Uffd};
+use crate::memory::Mapping;
 use crate::store::{PageBytes, Slot};
+
+/// Bytes of a huge page.
+pub const HUGE_BYTES: usize = GROUP as usize * PAGE_SIZE;
 
 /// A place in the staging area.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,37 +60,57 @@ impl Eviction {
 /// The area.
 #[derive(Debug)]
 pub struct Staging {
+    _mapping: Mapping,
+    /// Where the berths start, aligned to a huge page.
     start: Hva,
     eviction: Eviction,
-    /// For each berth the slot that its frame had when it was resident; guarded by that frame's lock.
+    sizes: Sizes,
+    /// For each small berth the slot that its frame had when it was resident; guarded by that frame's lock.
     slots: Vec<AtomicU32>,
+}
+
+/// How many berths there are of each kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// For a huge page each.
+    pub huge: u32,
+    /// For a page each.
+    pub small: u32,
+}
+
+impl Sizes {
+    /// The number of the first small berth.
+    pub const fn first_small(self) -> u32 {
+        self.huge * GROUP
+    }
+
+    const fn berths(self) -> u32 {
+        self.first_small() + self.small
+    }
 }
 
 const NO_SLOT: u32 = u32::MAX;
 
 impl Staging {
     /// Maps an area and registers it.
-    pub fn new(uffd: &Uffd, berths: u32, eviction: Eviction) -> io::Result<Self> {
-        let (protection, flags) =
-            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
-        // SAFETY: a new mapping at an address of the kernel's choice takes nobody's memory.
-        let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes(berths), protection, flags)? };
-        let slots = (0..berths).map(|_| AtomicU32::new(NO_SLOT)).collect();
-        let staging = Self { start: Hva(start as u64), eviction, slots };
-        staging.advise(staging.range(), Advice::LinuxNoHugepage)?;
-        staging.advise(staging.range(), Advice::LinuxDontFork)?;
-        uffd.register(staging.range(), false)?;
+    pub fn new(uffd: &Uffd, sizes: Sizes, eviction: Eviction) -> io::Result<Self> {
+        let mapping = Mapping::new(bytes(sizes.berths()))?;
+        let start = mapping.start();
+        let slots = (0..sizes.small).map(|_| AtomicU32::new(NO_SLOT)).collect();
+        let staging = Self { _mapping: mapping, start, eviction, sizes, slots };
+        let huge = u64::from(sizes.first_small()) * PAGE_SIZE as u64;
+        let range = staging.range();
+        if huge > 0 {
+            staging.advise(Range { start, bytes: huge }, Advice::LinuxHugepage)?;
+        }
+        staging.advise(Range { start: start + huge, bytes: range.bytes - huge }, Advice::LinuxNoHugepage)?;
+        uffd.register(range, false)?;
         Ok(staging)
     }
 
     /// Where it is, with the doorbell.
     pub fn range(&self) -> Range {
-        Range { start: self.start, bytes: bytes(self.berths()) as u64 }
-    }
-
-    /// How many berths there are.
-    pub fn berths(&self) -> u32 {
-        self.slots.len() as u32
+        Range { start: self.start, bytes: bytes(self.sizes.berths()) as u64 }
     }
 
     /// How pages come here.
@@ -128,10 +154,27 @@ impl Staging {
         }
     }
 
+    /// Takes a huge page from `page` on, of a group that is locked, to empty berths from `berth` on: all of it or nothing.
+    pub fn park_whole(&self, uffd: &Uffd, page: Hva, berth: Berth) -> Result<(), Outcome> {
+        // SAFETY: the pages are guest RAM's, to which nobody has references.
+        unsafe { take_whole(uffd, self.at(berth), page) }
+    }
+
+    /// Takes a huge page back to `page`. Its berths are empty afterwards.
+    pub fn unpark_whole(&self, uffd: &Uffd, berth: Berth, page: Hva) -> Result<(), Outcome> {
+        // SAFETY: the group is parked, and references into the staging area are to `Writing` frames' pages.
+        unsafe { take_whole(uffd, page, self.at(berth)) }
+    }
+
     /// Frees the pages of `count` berths from `first` on. None of them is in use.
     pub fn clear(&self, first: Berth, count: u32) -> io::Result<()> {
         let bytes = u64::from(count) * PAGE_SIZE as u64;
         self.advise(Range { start: self.at(first), bytes }, Advice::LinuxDontNeed)
+    }
+
+    /// Frees whatever the kernel has for `pages` pages of guest RAM, none of which is there.
+    pub fn discard(&self, start: Hva, pages: u32) -> io::Result<()> {
+        self.advise(Range { start, bytes: u64::from(pages) * PAGE_SIZE as u64 }, Advice::LinuxDontNeed)
     }
 
     /// The page in a berth.
@@ -139,7 +182,7 @@ impl Staging {
     /// # Safety
     /// The berth holds a page since its frame was made `Writing`, and is not cleared while the answer is used.
     pub unsafe fn page(&self, berth: Berth) -> &PageBytes {
-        assert!(berth.0 < self.berths(), "{berth:?} is not in the staging area");
+        assert!(berth.0 < self.sizes.berths(), "{berth:?} is not in the staging area");
         // SAFETY: the address is a page of our mapping, which lives as long as `self`, and is aligned. Nobody
         // has a mutable reference into the mapping. A page whose frame is or was `Writing` is neither moved nor
         // changed, only copied, until the caller clears the berth.
@@ -148,18 +191,19 @@ impl Staging {
 
     /// The slot that a parked page had.
     pub fn slot(&self, berth: Berth) -> Option<Slot> {
-        let slot = self.slots[berth.0 as usize].load(Ordering::Relaxed);
+        let slot = self.slots[(berth.0 - self.sizes.first_small()) as usize].load(Ordering::Relaxed);
         (slot != NO_SLOT).then_some(Slot(slot))
     }
 
     /// Remembers the slot that a page had when it is parked.
     pub fn set_slot(&self, berth: Berth, slot: Option<Slot>) {
-        self.slots[berth.0 as usize].store(slot.map_or(NO_SLOT, |slot| slot.0), Ordering::Relaxed);
+        self.slots[(berth.0 - self.sizes.first_small()) as usize]
+            .store(slot.map_or(NO_SLOT, |slot| slot.0), Ordering::Relaxed);
     }
 
     /// The page whose touch tells the fault thread to stop.
     pub fn doorbell(&self) -> Hva {
-        self.at(Berth(self.berths()))
+        self.at(Berth(self.sizes.berths()))
     }
 
     /// Touches the doorbell: returns when the fault thread has answered, or no longer listens.
@@ -176,12 +220,28 @@ impl Staging {
     }
 }
 
-impl Drop for Staging {
-    fn drop(&mut self) {
-        let start = ptr::with_exposed_provenance_mut(self.start.0 as usize);
-        // SAFETY: the mapping is ours and whole; references into it borrow `self`, so there are none.
-        let _ = unsafe { munmap(start, bytes(self.berths())) };
+/// Moves the 512 pages of a huge page, most often as one. Where a page is pinned, those before it go back.
+///
+/// # Safety
+/// Nobody has a reference to the pages at `from`.
+pub unsafe fn take_whole(uffd: &Uffd, to: Hva, from: Hva) -> Result<(), Outcome> {
+    let at = |address: Hva, page: u32| address + u64::from(page) * PAGE_SIZE as u64;
+    let mut done = 0;
+    while done < GROUP {
+        // SAFETY: as the caller says.
+        match unsafe { uffd.take(at(to, done), at(from, done), GROUP - done) } {
+            Ok(pages) => done += pages,
+            Err(outcome) => {
+                let mut back = 0;
+                while back < done {
+                    // SAFETY: these pages came from there a moment ago, and nobody was told where they are.
+                    back += unsafe { uffd.take(at(from, back), at(to, back), done - back)? };
+                }
+                return Err(outcome);
+            }
+        }
     }
+    Ok(())
 }
 
 /// Bytes of an area with so many berths and the doorbell.

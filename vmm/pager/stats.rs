@@ -30,6 +30,13 @@ impl Source {
     pub const ALL: [Self; 5] = [Self::Zero, Self::Rescued, Self::SameFilled, Self::Memory, Self::File];
 }
 
+impl Source {
+    /// Of two sources of the parts of a huge page, the one that took longer.
+    pub(super) fn farther(self, other: Self) -> Self {
+        if other as usize > self as usize { other } else { self }
+    }
+}
+
 impl From<Origin> for Source {
     fn from(origin: Origin) -> Self {
         match origin {
@@ -49,6 +56,13 @@ pub struct Counters {
     pub(super) evicted_dirty: Counter,
     pub(super) evicted_zero: Counter,
     pub(super) refused: Counter,
+    /// Small pages that were brought in ahead of their faults, and those that proved of use.
+    pub(super) ahead: Counter,
+    pub(super) used_ahead: Counter,
+    /// Huge pages that came in, went out, and were split.
+    pub(super) whole_in: Counter,
+    pub(super) whole_out: Counter,
+    pub(super) split: Counter,
 }
 
 impl Counters {
@@ -87,8 +101,45 @@ pub struct HostStats {
     pub evicted_zero: u64,
     /// Victims that were pinned and stayed.
     pub refused: u64,
+    /// Pages that were brought in ahead of their faults.
+    pub ahead: Ahead,
+    /// Huge pages; `None`: guest RAM has none.
+    pub huge: Option<HugeStats>,
     /// The store.
     pub store: StoreStats,
+}
+
+/// How well the pager foresaw faults.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Ahead {
+    /// Pages that were brought in ahead.
+    pub pages: u64,
+    /// Those that were used: their stream went on behind them.
+    pub used: u64,
+    /// Part of the pages brought in ahead that were used.
+    pub accuracy: f64,
+    /// Part of the pages that were used that were brought in ahead, and not by a fault.
+    pub coverage: f64,
+}
+
+impl Ahead {
+    fn of(pages: u64, used: u64, faults: u64) -> Self {
+        let part = |of: u64| if of == 0 { 0.0 } else { used as f64 / of as f64 };
+        Self { pages, used, accuracy: part(pages), coverage: part(used + faults) }
+    }
+}
+
+/// What became of huge pages of guest RAM.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct HugeStats {
+    /// What becomes of those that are victims: `keep`, `split` or `auto`.
+    pub swap: &'static str,
+    /// How often one was brought in, on demand or ahead.
+    pub brought_in: u64,
+    /// How often one was evicted whole.
+    pub evicted: u64,
+    /// How often one was split.
+    pub split: u64,
 }
 
 /// Latencies by [`Source`].
@@ -126,6 +177,17 @@ impl HostStats {
             evicted_dirty: shared.counters.evicted_dirty.get(),
             evicted_zero: shared.counters.evicted_zero.get(),
             refused: shared.counters.refused.get(),
+            ahead: Ahead::of(
+                shared.counters.ahead.get(),
+                shared.counters.used_ahead.get(),
+                faults.minor.count - faults.rescued.count + faults.file.count,
+            ),
+            huge: shared.huge.map(|swap| HugeStats {
+                swap: swap.name(),
+                brought_in: shared.counters.whole_in.get(),
+                evicted: shared.counters.whole_out.get(),
+                split: shared.counters.split.get(),
+            }),
             store: shared.store.stats(),
         }
     }

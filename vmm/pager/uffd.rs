@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use abi::addr::{Hva, PAGE_SIZE};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// Why there is no userfaultfd.
@@ -134,7 +136,12 @@ impl Uffd {
 
     /// Makes the missing page at `to` a copy of the page at `from`, and wakes who waits for it.
     pub fn copy(&self, to: Hva, from: Hva) -> Result<(), Outcome> {
-        self.transfer(UFFDIO_COPY, to, from, 1).map(|_| ())
+        self.copy_run(to, from, 1).map(|_| ())
+    }
+
+    /// The same for up to `pages` pages in a row. Returns how many were copied, at least one.
+    pub fn copy_run(&self, to: Hva, from: Hva, pages: u32) -> Result<u32, Outcome> {
+        self.transfer(UFFDIO_COPY, to, from, pages)
     }
 
     /// Moves up to `pages` pages from `from` to `to`, where none are, and wakes who waits for them there. Each move is
@@ -174,23 +181,30 @@ impl Uffd {
         Ok(self.ioctl(UFFDIO_WAKE, &mut Range::page(page))?)
     }
 
-    /// Waits for faults and returns all that fit into `messages`.
-    pub fn wait<'a>(&self, messages: &'a mut [Message]) -> io::Result<impl Iterator<Item = Fault> + use<'a>> {
-        let read = loop {
-            // SAFETY: the kernel writes whole messages, at most as many bytes as the slice has, and every bit
-            // pattern is a valid Message.
-            let read = unsafe {
-                libc::read(self.fd.as_raw_fd(), messages.as_mut_ptr().cast(), size_of_val(messages))
-            };
-            match usize::try_from(read) {
-                Ok(bytes) => break bytes / size_of::<Message>(),
-                Err(_) => {
-                    let error = io::Error::last_os_error();
-                    if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) {
-                        return Err(error);
-                    }
-                }
+    /// Waits until there are faults, for as long as it takes.
+    pub fn wait(&self) -> io::Result<()> {
+        let mut ready = [PollFd::new(&self.fd, PollFlags::IN)];
+        loop {
+            match poll(&mut ready, None) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
             }
+        }
+    }
+
+    /// Returns the faults that wait for an answer, as many as fit into `messages`; there may be none.
+    pub fn read<'a>(&self, messages: &'a mut [Message]) -> io::Result<impl Iterator<Item = Fault> + use<'a>> {
+        // SAFETY: the kernel writes whole messages, at most as many bytes as the slice has, and every bit
+        // pattern is a valid Message.
+        let read =
+            unsafe { libc::read(self.fd.as_raw_fd(), messages.as_mut_ptr().cast(), size_of_val(messages)) };
+        let read = match usize::try_from(read) {
+            Ok(bytes) => bytes / size_of::<Message>(),
+            Err(_) => match io::Error::last_os_error() {
+                error if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) => 0,
+                error => return Err(error),
+            },
         };
         // No other event is ever asked for.
         let faults = messages[..read].iter().filter(|message| message.event == EVENT_PAGEFAULT);
@@ -233,7 +247,8 @@ fn retry(mut operation: impl FnMut() -> io::Result<()>) -> Result<(), Outcome> {
 /// /dev/userfaultfd goes by file permissions; the system call by privilege or a sysctl. Faults of the kernel (KVM,
 /// read(2) into guest RAM) must be reported too, so UFFD_USER_MODE_ONLY is no way out.
 fn open_descriptor() -> Result<OwnedFd, OpenError> {
-    let flags = libc::O_CLOEXEC;
+    // Not blocking: the kernel has poll(2) only so.
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
     if let Ok(device) = File::options().read(true).write(true).open("/dev/userfaultfd") {
         // SAFETY: the request takes its flags by value and touches no memory.
         let fd = unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW, flags) };

@@ -29,6 +29,14 @@ impl Blocks {
         }
     }
 
+    /// Where pages are.
+    pub(super) const fn origin(&self) -> Origin {
+        match self {
+            Self::Memory(_) => Origin::Memory,
+            Self::File(_) => Origin::File,
+        }
+    }
+
     /// Whether reads and writes go past the host's page cache.
     pub(super) const fn is_direct(&self) -> bool {
         match self {

@@ -182,6 +182,13 @@ impl Store {
         Ok(origin)
     }
 
+    /// Where a slot's page is; `None` when the slot is not in use.
+    #[must_use]
+    pub fn origin_of(&self, slot: Slot) -> Option<Origin> {
+        let fingerprint = self.fingerprint_of(slot)?;
+        Some(if fingerprint.is_same_filled() { Origin::SameFilled } else { self.blocks.origin() })
+    }
+
     /// The fingerprint of the page that a slot holds; `None` when the slot is not in use.
     #[must_use]
     pub fn fingerprint_of(&self, slot: Slot) -> Option<Fingerprint> {

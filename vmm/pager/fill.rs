@@ -1,0 +1,293 @@
+//! Bringing pages in: one, a row of them, or a huge page whole.
+//!
+//! The protocol is the same for all three. Units of the budget are taken. Under the group's lock the frames become `Filling`,
+//! so that everyone else leaves them alone. Without the lock the pages are read into memory of this thread's. Under the
+//! lock again they are put in place, which wakes who waits for them, and become `Resident`. If reading
+//! fails they stay `Filling`, and whoever waits for them goes on waiting: nobody is given a wrong page.
+
+use abi::addr::Hva;
+use paging::policy::Policy;
+
+use super::frames::{FrameState, GROUP, GroupGuard, Whole, head};
+use super::landing::Landing;
+use super::room::Units;
+use super::staging::{hva, take_whole, zeros};
+use super::stats::Source;
+use super::streams::Plan;
+use super::uffd::Outcome;
+use super::{PagerError, Shared};
+use crate::memory::FrameIndex;
+use crate::store::{Origin, PageBytes, Slot};
+
+/// Most pages that are put in place in one go.
+const ROW: usize = 32;
+
+/// What a thread needs to bring pages in.
+pub struct Filler<'a> {
+    shared: &'a Shared,
+    row: Vec<PageBytes>,
+    /// Where huge pages are put together; none where guest RAM has none.
+    landing: Option<Landing>,
+}
+
+impl<'a> Filler<'a> {
+    pub fn new(shared: &'a Shared) -> Result<Self, PagerError> {
+        let landing = shared.huge.map(|_| Landing::new()).transpose().map_err(PagerError::Landing)?;
+        Ok(Self { shared, row: vec![PageBytes::zeroed()], landing })
+    }
+
+    /// Brings one page in that is nowhere or in the store. `write`: it will not stay what its slot holds.
+    pub fn page(
+        &mut self,
+        mut guard: GroupGuard<'_>,
+        frame: FrameIndex,
+        units: &mut Units<'_>,
+        write: bool,
+    ) -> Result<Source, PagerError> {
+        let shared = self.shared;
+        let page = shared.hva(frame)?;
+        let Some(slot) = guard.state(frame).slot() else {
+            place(shared, page, zeros(), frame)?;
+            units.keep(1);
+            settle(shared, guard, frame, None);
+            return Ok(Source::Zero);
+        };
+        guard.set(frame, FrameState::Filling(Some(slot)));
+        drop(guard);
+        let origin = self.read(slot, frame, 0)?;
+        let guard = shared.frames.lock(frame);
+        place(shared, page, hva(&self.row[0]), frame)?;
+        units.keep(1);
+        settle(shared, guard, frame, Some(slot).filter(|_| !write));
+        if write {
+            shared.store.release(slot);
+        }
+        Ok(origin.into())
+    }
+
+    /// Brings a huge page in, all of whose small ones are out. Returns the farthest place that one of them came from.
+    pub fn whole(
+        &mut self,
+        mut guard: GroupGuard<'_>,
+        first: FrameIndex,
+        units: &mut Units<'_>,
+    ) -> Result<Source, PagerError> {
+        let shared = self.shared;
+        let Some(landing) = &mut self.landing else { return Err(PagerError::Stray(shared.hva(first)?)) };
+        let slots: Vec<_> = guard.frames().map(|frame| guard.state(frame).slot()).collect();
+        for (frame, &slot) in guard.frames().zip(&slots) {
+            guard.set(frame, FrameState::Filling(slot));
+        }
+        drop(guard);
+        let mut source = Source::Zero;
+        let pages = landing.pages().map_err(PagerError::Landing)?;
+        for ((slot, page), frame) in slots.iter().zip(pages).zip(first.0..) {
+            let Some(slot) = *slot else { continue };
+            let origin = shared.store.get(slot, page);
+            let origin = origin.map_err(|error| PagerError::Read { frame: FrameIndex(frame), error })?;
+            source = source.farther(origin.into());
+        }
+        let mut guard = shared.frames.lock(first);
+        self.put_whole(&mut guard, first)?;
+        units.keep(GROUP);
+        for (frame, slot) in guard.frames().zip(slots) {
+            guard.set(frame, FrameState::Resident(slot));
+        }
+        guard.set_whole(Whole::Resident);
+        shared.policy.lock().insert(first.0);
+        shared.counters.whole_in.add(1);
+        Ok(source)
+    }
+
+    fn put_whole(&self, guard: &mut GroupGuard<'_>, first: FrameIndex) -> Result<(), PagerError> {
+        let (shared, Some(landing)) = (self.shared, &self.landing) else { return Ok(()) };
+        let to = shared.hva(first)?;
+        if std::mem::take(guard.hints()).was_split {
+            // Its page table is empty but there, and would have the huge page split (Linux 6.14 and newer free it here).
+            shared.staging.discard(to, GROUP).map_err(PagerError::Discard)?;
+        }
+        // SAFETY: the reference to the landing's pages has ended.
+        let moved = unsafe { take_whole(&shared.uffd, to, landing.start()) };
+        moved.map_err(|outcome| PagerError::Refused { frame: first, outcome })
+    }
+
+    /// Brings in what a plan says, as far as that takes no room that faults may need, and not at all what is
+    /// there. Returns how many pages came, and the last frame that was looked at.
+    pub fn ahead(&mut self, plan: Plan) -> Result<(u32, Option<FrameIndex>), PagerError> {
+        let (mut brought, mut left) = (0, plan.count);
+        let (mut at, mut last) = (plan.first, None);
+        while let Some(frame) = self.frame(at).filter(|_| left > 0) {
+            let (came, step) = match self.whole_ahead(frame, plan.is_sure)? {
+                Ahead::NoRoom => break,
+                // Its group needs no more, and the next one is worth a look.
+                Ahead::There => (0, steps_out_of_group(at, plan.stride)),
+                Ahead::Came => (GROUP, steps_out_of_group(at, plan.stride)),
+                Ahead::PageByPage => {
+                    let mut row = self.row_from(at, plan.stride, left);
+                    let step = row.len() as u32;
+                    let Some(came) = self.row(&mut row, plan.is_sure)? else { break };
+                    (came, step)
+                }
+            };
+            brought += came;
+            left = left.saturating_sub(step);
+            at += i64::from(step) * plan.stride;
+            last = self.frame(at - plan.stride);
+        }
+        self.shared.counters.ahead.add(brought.into());
+        Ok((brought, last))
+    }
+
+    /// The same for a plan of groups that come whole.
+    pub fn groups_ahead(&mut self, plan: Plan) -> Result<(u32, Option<FrameIndex>), PagerError> {
+        let (mut brought, mut last) = (0, None);
+        for group in plan.frames() {
+            let Some(frame) = self.frame(i64::from(group.0) * i64::from(GROUP)) else { break };
+            match self.whole_ahead(frame, plan.is_sure)? {
+                Ahead::NoRoom => break,
+                Ahead::Came => brought += 1,
+                Ahead::There | Ahead::PageByPage => {}
+            }
+            last = Some(group);
+        }
+        self.shared.counters.ahead.add(u64::from(brought * GROUP));
+        Ok((brought, last))
+    }
+
+    /// Brings a frame's group in whole, if that is how it comes and there is room.
+    fn whole_ahead(&mut self, frame: FrameIndex, sure: bool) -> Result<Ahead, PagerError> {
+        let shared = self.shared;
+        let Some(huge) = shared.huge else { return Ok(Ahead::PageByPage) };
+        let guard = shared.frames.lock(frame);
+        if guard.whole() != Whole::No {
+            return Ok(Ahead::There);
+        }
+        if !sure || !shared.frames.has_whole_group(frame) || !huge.brings_whole_ahead(&guard) {
+            return Ok(Ahead::PageByPage);
+        }
+        let Some(mut units) = shared.room.try_take(GROUP, shared.room.spare()) else {
+            return Ok(Ahead::NoRoom);
+        };
+        self.whole(guard, head(frame), &mut units)?;
+        Ok(Ahead::Came)
+    }
+
+    fn frame(&self, number: i64) -> Option<FrameIndex> {
+        u32::try_from(number).ok().filter(|&frame| frame < self.shared.ram.frames()).map(FrameIndex)
+    }
+
+    /// Frames from `at` on, of one group, as many as a row takes.
+    fn row_from(&self, at: i64, stride: i64, most: u32) -> Vec<FrameIndex> {
+        let frames = (0..i64::from(most)).map_while(|step| self.frame(at + step * stride));
+        frames
+            .take_while(|frame| i64::from(head(*frame).0) == at / i64::from(GROUP) * i64::from(GROUP))
+            .take(ROW)
+            .collect()
+    }
+
+    /// Brings in those of a group's frames that are out. `None` if there is no room for any that is.
+    fn row(&mut self, frames: &mut [FrameIndex], zeros_too: bool) -> Result<Option<u32>, PagerError> {
+        let shared = self.shared;
+        frames.sort_unstable();
+        let mut guard = shared.frames.lock(frames[0]);
+        if guard.whole() != Whole::No {
+            return Ok(Some(0));
+        }
+        let wanted = |state| matches!(state, FrameState::Stored(_)) || zeros_too && state == FrameState::Zero;
+        let out: Vec<_> = frames.iter().copied().filter(|&frame| wanted(guard.state(frame))).collect();
+        if out.is_empty() {
+            return Ok(Some(0));
+        }
+        let Some(mut units) = shared.room.try_take(out.len() as u32, shared.room.spare()) else {
+            return Ok(None);
+        };
+        let slots: Vec<_> = out.iter().map(|&frame| guard.state(frame).slot()).collect();
+        out.iter().zip(&slots).for_each(|(&frame, &slot)| guard.set(frame, FrameState::Filling(slot)));
+        drop(guard);
+        for (place, (&frame, &slot)) in out.iter().zip(&slots).enumerate() {
+            match slot {
+                Some(slot) => drop(self.read(slot, frame, place)?),
+                None => self.buffer(place).0.fill(0),
+            }
+        }
+        let mut guard = shared.frames.lock(out[0]);
+        let mut placed = 0;
+        while placed < out.len() {
+            placed += self.place_row(&out[placed..], placed)? as usize;
+        }
+        units.keep(out.len() as u32);
+        let mut policy = shared.policy.lock();
+        for (&frame, &slot) in out.iter().zip(&slots) {
+            guard.set(frame, FrameState::Resident(slot));
+            policy.insert(frame.0);
+        }
+        guard.hints().was_split = true;
+        Ok(Some(out.len() as u32))
+    }
+
+    /// Puts pages of the row, from `place` on, where the first of `frames` and its neighbours are. Returns how many went.
+    fn place_row(&self, frames: &[FrameIndex], place: usize) -> Result<u32, PagerError> {
+        let neighbours = frames.windows(2).take_while(|pair| pair[0].0 + 1 == pair[1].0).count() + 1;
+        let copied =
+            self.shared.uffd.copy_run(self.shared.hva(frames[0])?, hva(&self.row[place]), neighbours as u32);
+        copied.map_err(|outcome| PagerError::Refused { frame: frames[0], outcome })
+    }
+
+    /// Reads a slot's page into a place of the row.
+    fn read(&mut self, slot: Slot, frame: FrameIndex, place: usize) -> Result<Origin, PagerError> {
+        let store = &self.shared.store;
+        store.get(slot, self.buffer(place)).map_err(|error| PagerError::Read { frame, error })
+    }
+
+    /// The row grows to what is used of it.
+    fn buffer(&mut self, place: usize) -> &mut PageBytes {
+        if self.row.len() <= place {
+            self.row.resize(place + 1, PageBytes::zeroed());
+        }
+        &mut self.row[place]
+    }
+}
+
+/// What became of a group ahead of its fault.
+enum Ahead {
+    /// It is there already.
+    There,
+    /// It came whole.
+    Came,
+    /// It does not come whole.
+    PageByPage,
+    /// It would take room that faults may need.
+    NoRoom,
+}
+
+/// Steps from a frame to the first one in another group.
+fn steps_out_of_group(frame: i64, stride: i64) -> u32 {
+    let within = frame % i64::from(GROUP);
+    let left = if stride > 0 { i64::from(GROUP) - within } else { within + 1 };
+    (left as u64).div_ceil(stride.unsigned_abs()) as u32
+}
+
+/// Puts a page where a frame is.
+fn place(shared: &Shared, to: Hva, from: Hva, frame: FrameIndex) -> Result<(), PagerError> {
+    shared.uffd.copy(to, from).map_err(|outcome| PagerError::Refused { frame, outcome })
+}
+
+/// A small page is in guest RAM: from now on it may be evicted.
+pub fn settle(shared: &Shared, mut guard: GroupGuard<'_>, frame: FrameIndex, slot: Option<Slot>) {
+    guard.set(frame, FrameState::Resident(slot));
+    guard.hints().was_split = true;
+    shared.policy.lock().insert(frame.0);
+}
+
+/// A huge page's group is in guest RAM again, after a touch at `frame`.
+pub fn settle_whole(shared: &Shared, guard: &mut GroupGuard<'_>, frame: FrameIndex) {
+    guard.set_whole(Whole::Resident);
+    shared.references.set(head(frame));
+    shared.policy.lock().insert(head(frame).0);
+    guard.hints().touched((frame.0 % GROUP) as u16);
+}
+
+/// What a userfaultfd operation's refusal means for the VM.
+pub fn refused(frame: FrameIndex) -> impl Fn(Outcome) -> PagerError {
+    move |outcome| PagerError::Refused { frame, outcome }
+}
