@@ -183,7 +183,8 @@ impl<'a> Reclaim<'a> {
         }
         if self.shared.huge.is_none_or(|huge| huge.splits(*guard.hints())) {
             guard.set_whole(Whole::No);
-            *guard.hints() = Hints { was_split: true, ..Hints::default() };
+            *guard.hints() = Hints::default();
+            guard.hints().was_split = true;
             self.split.extend(guard.frames().filter(|&other| other != frame));
             self.shared.counters.split.add(1);
             return false;
