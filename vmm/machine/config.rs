@@ -12,6 +12,7 @@ use super::guest_paging::GuestPaging;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::{Backing, Size};
+use crate::pager::PagerKind;
 use crate::store::StoreSpec;
 
 /// What to run, and in what.
@@ -26,6 +27,8 @@ pub struct Config {
     pub backing: Option<Backing>,
     /// How much of it the host keeps resident; `None`: the host's kernel backs all of it.
     pub host_ram: Option<Size>,
+    /// Who keeps the budget.
+    pub host_pager: PagerKind,
     /// Which frames the host evicts.
     pub host_policy: PolicyKind,
     /// Where pages out of RAM are, the host's and the guest's.
@@ -34,6 +37,8 @@ pub struct Config {
     pub guest: Guest,
     /// When to end the run from outside.
     pub timeout: Option<Duration>,
+    /// Where the run can be controlled.
+    pub control: Option<PathBuf>,
 }
 
 /// What runs in a machine.

@@ -13,8 +13,10 @@
 //! interrupts its wait) and devices stop, then stop the pager. Stopping wakes every thread that still waits, with pages of
 //! zeros where pages were out, so it comes after everyone who would use them.
 
+mod any;
 mod fault;
 mod frames;
+mod kernel;
 mod reclaim;
 mod references;
 mod room;
@@ -34,7 +36,9 @@ use thiserror::Error;
 
 use crate::memory::{FrameIndex, GuestRam, Size};
 use crate::store::{Store, StoreError};
+pub use any::{AnyPager, PagerKind};
 use frames::{FrameState, FrameTable};
+pub use kernel::{KernelError, KernelPager, SWAP_ON, check_swap};
 use reclaim::{Reclaim, Spread};
 use references::References;
 use room::Room;
@@ -71,10 +75,14 @@ pub struct PagerConfig {
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
 pub enum PagerError {
-    #[error("a host budget of {0} is too small to run in: give at least {min} with --host-ram", min = Size::from_pages(MIN_BUDGET))]
+    #[error("a host budget (--host-ram) of {0} is too small to run in: give at least {min}", min = Size::from_pages(MIN_BUDGET))]
     BudgetTooSmall(Size),
+    #[error("a host budget of {budget} is more than guest RAM, {ram}: give at most that")]
+    BudgetTooLarge { budget: Size, ram: Size },
     #[error(transparent)]
     Open(#[from] uffd::OpenError),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     #[error("this kernel cannot move pages (UFFDIO_MOVE): use Linux 6.8 or newer, or evict by copy")]
     NoMove,
     #[error("cannot have guest RAM's faults reported: {0}; check the kernel's userfaultfd support")]
@@ -140,10 +148,7 @@ impl Pager {
         on_failure: impl FnOnce(PagerError) + Send + 'static,
     ) -> Result<Self, PagerError> {
         // More than all of RAM is never used.
-        let budget = config.budget.pages().min(ram.size().pages()) as u32;
-        if budget < MIN_BUDGET {
-            return Err(PagerError::BudgetTooSmall(config.budget));
-        }
+        let budget = frames_of(config.budget.min(ram.size()), ram.size())?;
         let uffd = Uffd::open()?;
         let eviction = match config.eviction {
             Some(Eviction::Move) if !uffd.can_move() => return Err(PagerError::NoMove),
@@ -151,8 +156,9 @@ impl Pager {
             None if uffd.can_move() => Eviction::Move,
             None => Eviction::Copy,
         };
-        let hands = Spread::new(config.policy, budget);
-        let staging = Staging::new(&uffd, hands.berths(), eviction).map_err(PagerError::Register)?;
+        // For the largest budget that there can ever be: berths that are not used cost address space.
+        let berths = Spread::new(config.policy, ram.frames()).berths();
+        let staging = Staging::new(&uffd, berths, eviction).map_err(PagerError::Register)?;
         register(&uffd, ram, eviction).map_err(PagerError::Register)?;
         let shared = Arc::new(Shared {
             ram: ram.clone(),
@@ -168,7 +174,7 @@ impl Pager {
         });
         let mut pager = Self { shared, threads: Vec::new() };
         pager.spawn("host-fault", fault::run)?;
-        pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, hands).run())?;
+        pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, config.policy).run())?;
         Ok(pager)
     }
 
@@ -183,6 +189,17 @@ impl Pager {
     #[must_use]
     pub fn stats(&self) -> HostStats {
         HostStats::of(&self.shared)
+    }
+
+    /// Changes the budget while the guest runs. A larger one holds at once; a smaller one as soon as its surplus has been
+    /// evicted, which goes on in the background.
+    ///
+    /// # Errors
+    /// Too small to run in, or more than guest RAM.
+    pub fn set_budget(&self, budget: Size) -> Result<(), PagerError> {
+        let budget = frames_of(budget, self.shared.ram.size())?;
+        self.shared.room.set_budget(budget - self.shared.staging.eviction().reserve());
+        Ok(())
     }
 
     /// Ends it, releases its slots, and returns what it did. Everyone who uses guest RAM must have stopped: pages
@@ -214,6 +231,15 @@ impl Drop for Pager {
             slot.into_iter().for_each(|slot| self.shared.store.release(slot));
         }
     }
+}
+
+/// A budget that something can run in, in frames.
+fn frames_of(budget: Size, ram: Size) -> Result<u32, PagerError> {
+    if budget > ram {
+        return Err(PagerError::BudgetTooLarge { budget, ram });
+    }
+    let frames = budget.pages() as u32;
+    if frames < MIN_BUDGET { Err(PagerError::BudgetTooSmall(budget)) } else { Ok(frames) }
 }
 
 /// Has every fault in guest RAM reported.

@@ -58,6 +58,8 @@ struct Leaving {
 /// The thread's own state.
 pub struct Reclaim<'a> {
     shared: &'a Shared,
+    policy: PolicyKind,
+    /// By the budget as it is now.
     hands: Spread,
     /// Between the hands, oldest first: berths in the order of the staging area, going round. A page that
     /// was rescued keeps its entry until the back hand comes by.
@@ -67,9 +69,10 @@ pub struct Reclaim<'a> {
 
 impl<'a> Reclaim<'a> {
     /// Nothing is parked yet.
-    pub fn new(shared: &'a Shared, hands: Spread) -> Self {
+    pub fn new(shared: &'a Shared, policy: PolicyKind) -> Self {
+        let hands = Spread::new(policy, shared.room.budget());
         let parked = VecDeque::with_capacity(hands.berths() as usize);
-        Self { shared, hands, parked, next: 0 }
+        Self { shared, policy, hands, parked, next: 0 }
     }
 
     /// Makes room whenever it runs short, until the pager stops or a page cannot be written.
@@ -86,12 +89,15 @@ impl<'a> Reclaim<'a> {
 
     /// Moves both hands on by a batch.
     fn turn(&mut self) -> Result<(), PagerError> {
-        let parked = self.park()?;
+        self.hands = Spread::new(self.policy, self.shared.room.budget());
+        let (spread, batch) = (self.hands.spread as usize, self.hands.batch as usize);
+        // More than that is between the hands when the budget was lowered. Then the back hand goes on alone.
+        let parked = if self.parked.len() <= spread { self.park()? } else { 0 };
         let due = if parked > 0 {
-            self.parked.len().saturating_sub(self.hands.spread as usize)
+            self.parked.len().saturating_sub(spread)
         } else {
-            // There are no victims: most pages are parked already, so the back hand catches up.
-            self.hands.batch as usize
+            // Or there are no victims: most pages are parked already, so the back hand catches up.
+            batch
         };
         let freed = self.write_out(due.min(self.parked.len()))?;
         if parked == 0 && freed == 0 {
@@ -134,7 +140,7 @@ impl<'a> Reclaim<'a> {
     /// How many victims, from the first on, are neighbours in guest RAM and get neighbouring berths: these can
     /// be moved in one go.
     fn run_of(&self, victims: &[FrameIndex]) -> usize {
-        let berths = (self.hands.berths() - self.next) as usize;
+        let berths = (self.shared.staging.berths() - self.next) as usize;
         let page = |frame| self.shared.ram.hva(frame).map(|page| page.0);
         let next = |frame| page(frame).map(|page| page + PAGE_SIZE as u64);
         let run = victims.windows(2).take_while(|pair| next(pair[0]) == page(pair[1])).count() + 1;
@@ -158,7 +164,7 @@ impl<'a> Reclaim<'a> {
             self.parked.push_back((berth, frame));
         }
         shared.counters.parked.add(taken.into());
-        self.next = (first.0 + taken) % self.hands.berths();
+        self.next = (first.0 + taken) % self.shared.staging.berths();
         Ok(taken)
     }
 
