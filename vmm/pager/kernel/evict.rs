@@ -1,4 +1,8 @@
 //! The thread that keeps the budget: guesses how much is resident, looks when that is much, and evicts.
+//!
+//! Where swap is written in the background (a file, not zram), MADV_PAGEOUT only starts that: the page leaves guest RAM
+//! and stays in memory, in the kernel's swap cache, until the kernel itself is short. So the next look, a tick later,
+//! takes victims that are there still back in and puts them out a second time: they are clean then, and go at once.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -51,7 +55,8 @@ impl<'a> Evictor<'a> {
             let budget = self.shared.budget.load(Ordering::Relaxed);
             // As with the other pager: room is made before it is needed.
             let low = (budget / 64).max(4);
-            if self.residency.guess().map_err(KernelError::Scan)? > budget - low {
+            let much = self.residency.guess().map_err(KernelError::Scan)? > budget - low;
+            if much || !self.victims.is_empty() {
                 let resident = self.look()?;
                 self.evict(resident.saturating_sub(budget - 2 * low))?;
             }
@@ -65,7 +70,8 @@ impl<'a> Evictor<'a> {
         }
     }
 
-    /// Tells the policy what came and what went, and returns how many frames are resident.
+    /// Tells the policy what came and what went, and returns how many frames are resident. The victims of the last time are
+    /// gone for good, or are resident as before.
     fn look(&mut self) -> Result<u32, KernelError> {
         self.look += 1;
         let (now, known, policy, seen) = (self.look, &mut self.known, &mut self.policy, &mut self.seen);
@@ -78,10 +84,10 @@ impl<'a> Evictor<'a> {
             }
         });
         let resident = resident.map_err(KernelError::Scan)?;
-        for frame in self.victims.drain(..) {
-            let stayed = seen[frame.0 as usize] == now;
-            if stayed { self.shared.stayed.add(1) } else { self.shared.evicted.add(1) }
-        }
+        let victims = self.victims.len() as u64;
+        self.victims.retain(|frame| seen[frame.0 as usize] != now);
+        self.shared.stayed.add(victims - self.victims.len() as u64);
+        self.shared.evicted.add(self.victims.len() as u64);
         // The host's kernel evicts, too, when the whole host is short.
         for (frame, known) in
             known.iter_mut().enumerate().filter(|(frame, known)| **known && seen[*frame] != now)
@@ -89,7 +95,18 @@ impl<'a> Evictor<'a> {
             *known = false;
             policy.remove(frame as u32);
         }
-        self.shared.peak.fetch_max(resident, Ordering::Relaxed);
+        let gone = std::mem::take(&mut self.victims);
+        let mut cached = 0;
+        self.each_run(&gone, |start, pages| {
+            let here = in_memory(start, pages)?;
+            cached += here;
+            if here > 0 {
+                advise(start, pages, Advice::LinuxPopulateRead)?;
+                advise(start, pages, Advice::LinuxPageOut)?;
+            }
+            Ok(())
+        })?;
+        self.shared.peak.fetch_max(resident + cached, Ordering::Relaxed);
         Ok(resident)
     }
 
@@ -101,25 +118,47 @@ impl<'a> Evictor<'a> {
         for frame in &self.victims {
             self.known[frame.0 as usize] = false;
         }
+        self.each_run(&self.victims, |start, pages| advise(start, pages, Advice::LinuxPageOut))?;
+        self.shared.asked.add(self.victims.len() as u64);
+        Ok(())
+    }
+
+    /// Does something with each run of neighbours among `frames`, which are ascending.
+    fn each_run(
+        &self,
+        frames: &[FrameIndex],
+        mut act: impl FnMut(Hva, usize) -> Result<(), KernelError>,
+    ) -> Result<(), KernelError> {
         let page = |frame: FrameIndex| self.shared.ram.hva(frame);
         let next = |frame| page(frame).map(|page| page + PAGE_SIZE as u64);
-        for run in self.victims.chunk_by(|&one, &other| next(one) == page(other)) {
+        for run in frames.chunk_by(|&one, &other| next(one) == page(other)) {
             // The policy holds frames of guest RAM only.
             if let Some(start) = page(run[0]) {
-                page_out(start, run.len() * PAGE_SIZE)?;
+                act(start, run.len())?;
             }
         }
-        self.shared.asked.add(self.victims.len() as u64);
         Ok(())
     }
 }
 
-fn page_out(start: Hva, bytes: usize) -> Result<(), KernelError> {
+fn advise(start: Hva, pages: usize, advice: Advice) -> Result<(), KernelError> {
     let start = std::ptr::with_exposed_provenance_mut(start.0 as usize);
     // SAFETY: it changes where the pages are, not what is in them.
-    match unsafe { madvise(start, bytes, Advice::LinuxPageOut) } {
-        // Interrupted, or short of memory: what is left stays resident, and is asked again in its turn.
+    match unsafe { madvise(start, pages * PAGE_SIZE, advice) } {
+        // Interrupted, or short of memory: what is left is asked again in its turn.
         Ok(()) | Err(Errno::INTR | Errno::AGAIN | Errno::NOMEM) => Ok(()),
         Err(error) => Err(KernelError::Evict(error.into())),
     }
+}
+
+/// How many of the pages are in memory: in guest RAM, or in the swap cache (mincore(2)).
+fn in_memory(start: Hva, pages: usize) -> Result<u32, KernelError> {
+    let mut found = vec![0_u8; pages];
+    let start = std::ptr::with_exposed_provenance_mut(start.0 as usize);
+    // SAFETY: the pages are mapped, and the kernel writes one byte for each into a buffer of as many.
+    let result = unsafe { libc::mincore(start, pages * PAGE_SIZE, found.as_mut_ptr()) };
+    if result != 0 {
+        return Err(KernelError::Scan(std::io::Error::last_os_error()));
+    }
+    Ok(found.iter().map(|byte| u32::from(byte & 1)).sum())
 }
