@@ -102,12 +102,11 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
     let Machine { vcpu, buses, input, vm, pager, ram, tsc_khz, timeout, control, ours } =
         Machine::new(config, pager_failed)?;
     let signals = watch_signals(sender.clone())?;
-    // Ends after `watch`: a client that is not answered any more is told so when the events' receiver goes.
-    let _server = control.map(|path| serve(&path, sender.clone())).transpose()?;
+    let inbox = Inbox { events, _server: control.map(|path| serve(&path, sender.clone())).transpose()? };
     let vcpu = VcpuThread::start(vcpu, buses, ram.clone(), move |stop| drop(sender.send(Event::Vcpu(stop))))?;
     let (started, prepared_cpu) = (Instant::now(), cpu_time());
     let controls = Controls { vcpu: &vcpu, pager: pager.as_ref(), ram: ram.size() };
-    let watch = Watch { events, started, timeout, tsc_khz, ram: ours.then_some(&ram), controls };
+    let watch = Watch { inbox, started, timeout, tsc_khz, ram: ours.then_some(&ram), controls };
 
     let ended = watch.until_end(progress);
     let (end, stopped) = match ended {
@@ -140,6 +139,13 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
+/// What is heard of the run. Dropped in order: clients of the control socket, which the server waits for, are told that nobody
+/// answers any more when the events' receiver goes.
+struct Inbox {
+    events: Receiver<Event>,
+    _server: Option<Server>,
+}
+
 /// How watching ended.
 enum Ended {
     ByItself(End),
@@ -149,7 +155,7 @@ enum Ended {
 
 /// What is watched.
 struct Watch<'a> {
-    events: Receiver<Event>,
+    inbox: Inbox,
     started: Instant,
     timeout: Option<Duration>,
     tsc_khz: u64,
@@ -163,7 +169,7 @@ impl Watch<'_> {
             let left = self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()));
             let wait =
                 left.unwrap_or(Duration::MAX).min(if progress.is_some() { TICK } else { Duration::MAX });
-            match self.events.recv_timeout(wait) {
+            match self.inbox.events.recv_timeout(wait) {
                 Ok(Event::Vcpu(stop)) => return Ended::ByItself(ended(stop)),
                 Ok(Event::Signal(signal)) => return Ended::FromOutside(End::Signal(signal)),
                 Ok(Event::Pager(error)) => return Ended::PagerFailed(error),
@@ -190,7 +196,7 @@ impl Watch<'_> {
         let last = Instant::now() + PATIENCE;
         while Instant::now() < last {
             self.controls.vcpu.stop();
-            if let Ok(Event::Vcpu(_)) = self.events.recv_timeout(REPEAT) {
+            if let Ok(Event::Vcpu(_)) = self.inbox.events.recv_timeout(REPEAT) {
                 return true;
             }
         }

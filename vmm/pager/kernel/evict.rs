@@ -1,8 +1,9 @@
 //! The thread that keeps the budget: guesses how much is resident, looks when that is much, and evicts.
 //!
-//! Where swap is written in the background (a file, not zram), MADV_PAGEOUT only starts that: the page leaves guest RAM
-//! and stays in memory, in the kernel's swap cache, until the kernel itself is short. So the next look, a tick later,
-//! takes victims that are there still back in and puts them out a second time: they are clean then, and go at once.
+//! Where swap is written in the background (a file, not zram), MADV_PAGEOUT only starts that: the page leaves
+//! guest RAM and stays in memory, in the kernel's swap cache, until the kernel itself is short. So the next
+//! look, a tick later, takes victims that are there still back in and puts them out a second time: they are
+//! clean then, and go at once.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -70,8 +71,8 @@ impl<'a> Evictor<'a> {
         }
     }
 
-    /// Tells the policy what came and what went, and returns how many frames are resident. The victims of the last time are
-    /// gone for good, or are resident as before.
+    /// Tells the policy what came and what went, and returns how many frames are resident. The victims of the
+    /// last time are gone for good, or are resident as before.
     fn look(&mut self) -> Result<u32, KernelError> {
         self.look += 1;
         let (now, known, policy, seen) = (self.look, &mut self.known, &mut self.policy, &mut self.seen);
