@@ -392,6 +392,6 @@ fn a_budget_that_nothing_can_run_in_is_refused() {
     let error = Pager::start(&ram, config, |_| {}).err().expect("too small");
     assert_eq!(
         error.to_string(),
-        "a host budget of 64 KiB is too small to run in: give at least 256 KiB with --host-ram"
+        "a host budget (--host-ram) of 64 KiB is too small to run in: give at least 256 KiB"
     );
 }

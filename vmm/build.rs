@@ -17,10 +17,12 @@ const PROGRAMS: &[&str] = &[
     "crash",
     "explore",
     "faults",
+    "overcommit",
     "references",
     "simd",
     "sort",
     "stress",
+    "tick",
     "walk",
     "work",
 ];

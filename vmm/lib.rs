@@ -1,10 +1,12 @@
 //! Bifold's host side: a minimal VMM on KVM that backs its guest's RAM with a pager of its own.
 //!
-//! Modules depend downwards only: `cli` -> `explore` -> `report` -> `compare` -> `inventory`, `lab` -> `machine` -> `pager`,
+//! Modules depend downwards only: `cli` -> `explore` -> `report` -> `compare` -> `inventory`, `lab` -> `machine` -> `control` ->
+//! `pager`,
 //! `devices` -> `store`, `memory`; `measure` is below all.
 
 pub mod cli;
 pub mod compare;
+pub mod control;
 pub mod devices;
 pub mod explore;
 pub mod guest;

@@ -151,6 +151,15 @@ pub fn on_a_host_where(setup: &str, arguments: &[&str]) -> Ended {
 }
 
 #[test]
+fn a_host_without_swap_is_named_where_its_kernel_is_to_page() {
+    let arguments = ["--host=kvm", "run", "--ram=32M", "--host-ram=8M", "--host-pager=kernel", ARGS];
+    let words = ["--host-pager kernel", "this host has none", "swapon"];
+    on_a_host_where("mount --bind /dev/null /proc/swaps", &arguments).refused(&words);
+    run_args(["--host-ram=8M", "--host-pager=zswap"]).refused(&["zswap", "uffd", "kernel"]);
+    run_args(["--host-pager=kernel"]).refused(&["--host-ram"]);
+}
+
+#[test]
 fn a_host_without_kvm_is_named() {
     on_a_host_where("mount -t tmpfs none /dev", &["--host=kvm", "run", ARGS]).refused(&["/dev/kvm"]);
 }

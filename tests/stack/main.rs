@@ -10,6 +10,7 @@ mod bad_input;
 mod cleanliness;
 mod compare;
 mod conformance;
+mod control;
 mod demo;
 mod explore;
 mod foreign_kernel;

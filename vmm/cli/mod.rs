@@ -2,6 +2,7 @@
 
 mod check;
 mod compare;
+mod ctl;
 mod demo;
 mod explore;
 mod frames;
@@ -50,6 +51,7 @@ enum Command {
     Check(check::Args),
     Host(inventory::Args),
     Replay(replay::Args),
+    Ctl(ctl::Args),
     Lab(lab::Args),
     #[command(hide = true)]
     Test(test::Args),
@@ -85,6 +87,7 @@ fn run(cli: Cli, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
         Some(Command::Check(args)) => return check::run(&args),
         Some(Command::Host(args)) => return inventory::run(&args),
         Some(Command::Replay(args)) => return replay::run(&args),
+        Some(Command::Ctl(args)) => return ctl::run(&args),
         Some(Command::Test(args)) => return test::run(args),
         Some(Command::Explore(args)) if args.experiment.is_none() => return explore::list(),
         command => command,

@@ -16,7 +16,7 @@ use super::{guest, limits, outcome, policy, program};
 use crate::devices::{Access, DiskFile, FileSpec, FolderSpec};
 use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Start, Streams, libraries};
 use crate::memory::{Backing, Size};
-use crate::pager::HugeSwap;
+use crate::pager::{HugeSwap, PagerKind};
 use crate::report::Report;
 use crate::store::StoreSpec;
 
@@ -40,6 +40,10 @@ pub struct Args {
     pub store: Option<StoreSpec>,
     #[command(flatten)]
     pub guest: guest::GuestArgs,
+    /// Who keeps the host's budget: uffd (this process, to --store) or kernel (this process chooses victims, the host's
+    /// kernel takes them to its own swap)
+    #[arg(long, value_name = "uffd|kernel", default_value = "uffd", requires = "host_ram")]
+    pub host_pager: PagerKind,
     /// Which pages the host evicts
     #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy::parser())]
     pub host_policy: PolicyKind,
@@ -68,6 +72,9 @@ pub struct Args {
     /// Run this 64-bit ELF kernel instead of ours; its serial port is standard output
     #[arg(long, value_name = "ELF")]
     pub kernel: Option<PathBuf>,
+    /// Listen for `bifold ctl` on a new Unix socket at this path: status, set-budget, pause, resume, stop
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
     /// End the run after this long, with exit status 124
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: Option<u64>,
@@ -98,11 +105,13 @@ pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCo
         ram: args.ram,
         backing: args.backing,
         host_ram: args.host_ram,
+        host_pager: args.host_pager,
         host_policy: args.host_policy,
         huge_swap: args.huge_swap,
         store: args.store.clone().unwrap_or_default(),
         guest,
         timeout: args.timeout.map(Duration::from_secs),
+        control: args.control.clone(),
     };
     let mut report = Report::new(&config, args.command.clone());
     let run = machine::run(config, None).map_err(|error| named(args, error))?;

@@ -2,6 +2,7 @@
 
 use crate::inventory::Inventory;
 use crate::memory::{Backing, Size};
+use crate::pager::{SWAP_ON, check_swap};
 use paging::policy::PolicyKind;
 
 use super::invocation::Invocation;
@@ -85,6 +86,14 @@ pub static AXES: &[Axis] = &[
         values: Values::OneOf(&["npt", "shadow"]),
         apply: |value, invocation| invocation.lab_npt = Some(value == "npt"),
         verdict: |_, _| lab(),
+    },
+    Axis {
+        name: "host-pager",
+        about: "who keeps the host's budget; makes no difference at a ratio of 1",
+        is_load: false,
+        values: Values::OneOf(&["uffd", "kernel"]),
+        apply: |value, invocation| invocation.pager = value.parse().ok(),
+        verdict: |value, host| if value == "kernel" { host_swap() } else { ratio("2", host) },
     },
     Axis {
         name: "host-policy",
@@ -173,6 +182,13 @@ fn ratio(value: &str, host: &Inventory) -> Verdict {
                 .then(|| "sysctl vm.unprivileged_userfaultfd=1".to_owned()),
         },
         _ => Verdict::Works,
+    }
+}
+
+fn host_swap() -> Verdict {
+    match check_swap() {
+        Ok(()) => Verdict::Works,
+        Err(error) => Verdict::Lacks { reason: error.to_string(), command: Some(SWAP_ON.to_owned()) },
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::memory::{Backing, Size};
+use crate::pager::PagerKind;
 
 /// The longest that one run may take, in seconds: far more than any should, and yet an end.
 const TIMEOUT: &str = "600";
@@ -20,6 +21,8 @@ pub struct Invocation {
     pub backing: Option<Backing>,
     /// Guest RAM / host budget; at 1 there is no budget.
     pub ratio: f64,
+    /// Who keeps the budget, where there is one.
+    pub pager: Option<PagerKind>,
     /// Whether it runs in the lab, and then, with nested paging.
     pub lab_npt: Option<bool>,
     options: Vec<String>,
@@ -29,7 +32,16 @@ impl Invocation {
     /// With nothing varied.
     #[must_use]
     pub const fn new(ram: Size, swap: Option<Size>) -> Self {
-        Self { ram, swap, size: None, backing: None, ratio: 1.0, lab_npt: None, options: Vec::new() }
+        Self {
+            ram,
+            swap,
+            size: None,
+            backing: None,
+            ratio: 1.0,
+            pager: None,
+            lab_npt: None,
+            options: Vec::new(),
+        }
     }
 
     /// Adds an option of `run` that belongs to one axis alone.
@@ -45,6 +57,8 @@ impl Invocation {
         words.extend(self.swap.map(|swap| format!("--swap={}", in_kib(swap))));
         words.extend(self.backing.map(|backing| format!("--backing={backing}")));
         words.extend(self.host_ram().map(|budget| format!("--host-ram={}", in_kib(budget))));
+        let pager = self.pager.filter(|_| self.ratio > 1.0);
+        words.extend(pager.map(|pager| format!("--host-pager={}", pager.name())));
         words.extend(self.options.iter().cloned());
         words.extend([format!("--timeout={TIMEOUT}"), format!("--json={}", report.display())]);
         words.push("--".to_owned());
@@ -97,9 +111,10 @@ mod tests {
     fn every_axis_reaches_the_command_line() {
         let mut cell = Invocation::new(Size::mib(64), Some(Size::mib(8)));
         (cell.ratio, cell.backing, cell.lab_npt) = (2.5, "hugetlb-2m".parse().ok(), Some(false));
+        cell.pager = Some(PagerKind::Kernel);
         cell.option("--host-policy", "sieve");
         let expected = "lab run --npt off --timeout 600 --hugepages=2M=32 -- run --ram=65536K --swap=8192K \
-                        --backing=hugetlb-2m --host-ram=26212K --host-policy=sieve --timeout=600 --json=/r -- prog --x";
+                        --backing=hugetlb-2m --host-ram=26212K --host-pager=kernel --host-policy=sieve --timeout=600 --json=/r -- prog --x";
         assert_eq!(line(&cell), expected);
     }
 }

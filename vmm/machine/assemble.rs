@@ -1,6 +1,7 @@
 //! Puts a machine together: RAM, VM, pager, devices, kernel.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,10 +14,11 @@ use super::board::{Board, BoardError, Buses};
 use super::boot::{self, BootError, Clocks, Start};
 use super::config::{Config, Guest, Program};
 use super::vm::{During, Vm, VmError};
+use crate::control::ControlError;
 use crate::devices::{FileDisk, FileError, GuestLog, InputReader, SwapDisk, TracePort};
 use crate::guest;
 use crate::memory::{Backing, GuestRam, RamError};
-use crate::pager::{self, Pager, PagerConfig, PagerError};
+use crate::pager::{self, AnyPager, KernelPager, Pager, PagerConfig, PagerError, PagerKind};
 use crate::store::{Store, StoreError};
 
 /// Why a machine could not be built, or could not go on.
@@ -46,6 +48,9 @@ pub enum MachineError {
     /// No trace.
     #[error("the trace cannot be written: {0}; make room, or name another file with --trace")]
     Trace(io::Error),
+    /// No control.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// No signal handlers.
     #[error("cannot watch for signals: {0}; raise the limit of open files (ulimit -n)")]
     Signals(io::Error),
@@ -62,13 +67,15 @@ pub struct Machine {
     /// The VM that the vCPU belongs to.
     pub vm: Vm,
     /// Pages guest RAM, where there is less on the host.
-    pub pager: Option<Pager>,
+    pub pager: Option<AnyPager>,
     /// Guest RAM.
     pub ram: GuestRam,
     /// Frequency of the guest's time-stamp counter.
     pub tsc_khz: u64,
     /// When to end the run from outside.
     pub timeout: Option<Duration>,
+    /// Where the run can be controlled.
+    pub control: Option<PathBuf>,
     /// Whether the kernel is ours and keeps counters for us.
     pub ours: bool,
 }
@@ -95,8 +102,8 @@ impl Machine {
             Guest::Kernel(image) => (parts.kernel_alone(&image)?, None),
             Guest::Program(program) => parts.program(*program, store)?,
         };
-        let (tsc_khz, timeout) = (clocks.tsc_khz, config.timeout);
-        Ok(Self { vcpu, buses, input, vm, pager, ram, tsc_khz, timeout, ours })
+        let (tsc_khz, timeout, control) = (clocks.tsc_khz, config.timeout, config.control);
+        Ok(Self { vcpu, buses, input, vm, pager, ram, tsc_khz, timeout, control, ours })
     }
 }
 
@@ -156,7 +163,8 @@ impl Parts<'_> {
 /// Opens the store that both levels share, where either needs one: room for what the pager
 /// needs and for every page of swap.
 fn open_store(config: &Config) -> Result<Option<Arc<Store>>, StoreError> {
-    let paged = config.host_ram.map_or(0, |_| pager::slots_needed(config.ram));
+    let paged = config.host_ram.filter(|_| config.host_pager == PagerKind::Uffd);
+    let paged = paged.map_or(0, |_| pager::slots_needed(config.ram));
     let swap = match &config.guest {
         Guest::Program(program) => program.swap.map_or(0, |swap| swap.pages()),
         Guest::Kernel(_) => 0,
@@ -171,8 +179,12 @@ fn start_pager(
     ram: &GuestRam,
     store: Option<&Arc<Store>>,
     failed: impl FnOnce(PagerError) + Send + 'static,
-) -> Result<Option<Pager>, PagerError> {
-    let (Some(budget), Some(store)) = (config.host_ram, store) else { return Ok(None) };
+) -> Result<Option<AnyPager>, PagerError> {
+    let Some(budget) = config.host_ram else { return Ok(None) };
+    if config.host_pager == PagerKind::Kernel {
+        return KernelPager::start(ram, budget, config.host_policy, failed).map(AnyPager::Kernel).map(Some);
+    }
+    let Some(store) = store else { return Ok(None) };
     let config = PagerConfig {
         budget,
         policy: config.host_policy,
@@ -180,7 +192,7 @@ fn start_pager(
         eviction: None,
         huge: (config.backing == Some(Backing::Transparent)).then_some(config.huge_swap),
     };
-    Pager::start(ram, config, failed).map(Some)
+    Pager::start(ram, config, failed).map(AnyPager::Uffd).map(Some)
 }
 
 /// The time-stamp counter (Intel SDM vol. 4, IA32_TIME_STAMP_COUNTER).

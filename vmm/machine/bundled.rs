@@ -15,7 +15,7 @@ use super::guest_paging::GuestPaging;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::Size;
-use crate::pager::HugeSwap;
+use crate::pager::{HugeSwap, PagerKind};
 use crate::store::StoreSpec;
 
 /// A bundled program, and the machine that it gets.
@@ -83,11 +83,13 @@ impl Bundled {
             ram: self.ram,
             backing: None,
             host_ram: self.host_ram,
+            host_pager: PagerKind::Uffd,
             host_policy: self.host_policy,
             huge_swap: HugeSwap::Auto,
             store: self.store,
             guest: Guest::Program(Box::new(program)),
             timeout: None,
+            control: None,
         };
         Ok((config, Output(output)))
     }

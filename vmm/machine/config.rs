@@ -12,7 +12,7 @@ use super::guest_paging::GuestPaging;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::{Backing, Size};
-use crate::pager::HugeSwap;
+use crate::pager::{HugeSwap, PagerKind};
 use crate::store::StoreSpec;
 
 /// What to run, and in what.
@@ -27,6 +27,8 @@ pub struct Config {
     pub backing: Option<Backing>,
     /// How much of it the host keeps resident; `None`: the host's kernel backs all of it.
     pub host_ram: Option<Size>,
+    /// Who keeps the budget.
+    pub host_pager: PagerKind,
     /// Which frames the host evicts.
     pub host_policy: PolicyKind,
     /// What becomes of huge pages of guest RAM that the host evicts.
@@ -37,6 +39,8 @@ pub struct Config {
     pub guest: Guest,
     /// When to end the run from outside.
     pub timeout: Option<Duration>,
+    /// Where the run can be controlled.
+    pub control: Option<PathBuf>,
 }
 
 /// What runs in a machine.

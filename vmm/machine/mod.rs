@@ -5,11 +5,14 @@ mod board;
 pub mod boot;
 mod bundled;
 mod config;
+mod control;
 pub mod elf;
+mod gate;
 mod guest_paging;
 pub mod libraries;
 mod run;
 mod vcpu;
+mod vcpu_thread;
 mod vm;
 
 pub use assemble::MachineError;

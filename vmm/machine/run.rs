@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,11 +17,14 @@ use vm_memory::{ByteValued, Bytes, GuestAddress};
 
 use super::assemble::{Machine, MachineError};
 use super::config::Config;
-use super::vcpu::{Crash, Stop, VcpuThread};
+use super::control::Controls;
+use super::vcpu::Crash;
+use super::vcpu_thread::{Stop, VcpuThread};
 use super::vm::statistics;
+use crate::control::{Answer, ControlError, Request, Server};
 use crate::devices::Ending;
 use crate::memory::GuestRam;
-use crate::pager::{HostStats, Pager, PagerError};
+use crate::pager::{AnyPager, HostStats, PagerError};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -72,6 +76,8 @@ enum Event {
     Vcpu(Stop),
     Signal(i32),
     Pager(PagerError),
+    /// A client of the control socket asks, and waits for the answer.
+    Asked(Request, Sender<Answer>),
 }
 
 /// How often progress is reported.
@@ -93,17 +99,19 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
         // The receiver is gone only when the run is over.
         move |error| drop(sender.send(Event::Pager(error)))
     };
-    let Machine { vcpu, buses, input, vm, pager, ram, tsc_khz, timeout, ours } =
+    let Machine { vcpu, buses, input, vm, pager, ram, tsc_khz, timeout, control, ours } =
         Machine::new(config, pager_failed)?;
     let signals = watch_signals(sender.clone())?;
+    let inbox = Inbox { events, _server: control.map(|path| serve(&path, sender.clone())).transpose()? };
     let vcpu = VcpuThread::start(vcpu, buses, ram.clone(), move |stop| drop(sender.send(Event::Vcpu(stop))))?;
     let (started, prepared_cpu) = (Instant::now(), cpu_time());
-    let watch = Watch { events, started, timeout, tsc_khz, ram: ours.then_some(&ram), pager: pager.as_ref() };
+    let controls = Controls { vcpu: &vcpu, pager: pager.as_ref(), ram: ram.size() };
+    let watch = Watch { inbox, started, timeout, tsc_khz, ram: ours.then_some(&ram), controls };
 
     let ended = watch.until_end(progress);
     let (end, stopped) = match ended {
         Ended::ByItself(end) => (end, true),
-        Ended::FromOutside(end) => (end, watch.halt(&vcpu)),
+        Ended::FromOutside(end) => (end, watch.halt()),
         Ended::PagerFailed(error) => {
             // The vCPU may wait for a page that never comes. It is told to stop before the pager goes and wakes
             // it, so that it never runs on with what it finds there.
@@ -112,6 +120,7 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
         }
     };
     let reading = watch.read();
+    drop(watch);
     signals.close();
     let mut kvm = vm.statistics();
     if stopped {
@@ -130,6 +139,13 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
+/// What is heard of the run. Dropped in order: clients of the control socket, which the server waits for, are told that nobody
+/// answers any more when the events' receiver goes.
+struct Inbox {
+    events: Receiver<Event>,
+    _server: Option<Server>,
+}
+
 /// How watching ended.
 enum Ended {
     ByItself(End),
@@ -139,12 +155,12 @@ enum Ended {
 
 /// What is watched.
 struct Watch<'a> {
-    events: Receiver<Event>,
+    inbox: Inbox,
     started: Instant,
     timeout: Option<Duration>,
     tsc_khz: u64,
     ram: Option<&'a GuestRam>,
-    pager: Option<&'a Pager>,
+    controls: Controls<'a>,
 }
 
 impl Watch<'_> {
@@ -153,10 +169,17 @@ impl Watch<'_> {
             let left = self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()));
             let wait =
                 left.unwrap_or(Duration::MAX).min(if progress.is_some() { TICK } else { Duration::MAX });
-            match self.events.recv_timeout(wait) {
+            match self.inbox.events.recv_timeout(wait) {
                 Ok(Event::Vcpu(stop)) => return Ended::ByItself(ended(stop)),
                 Ok(Event::Signal(signal)) => return Ended::FromOutside(End::Signal(signal)),
                 Ok(Event::Pager(error)) => return Ended::PagerFailed(error),
+                Ok(Event::Asked(request, reply)) => {
+                    // A client that is gone needs no answer.
+                    let _ = reply.send(self.controls.answer(&request, || self.read()));
+                    if request == Request::Stop {
+                        return Ended::FromOutside(End::Signal(SIGTERM));
+                    }
+                }
                 Err(_) => {}
             }
             if let Some(timeout) = self.timeout.filter(|&timeout| self.started.elapsed() >= timeout) {
@@ -169,11 +192,11 @@ impl Watch<'_> {
     }
 
     /// Stops the vCPU; `false` if it does not.
-    fn halt(&self, vcpu: &VcpuThread) -> bool {
+    fn halt(&self) -> bool {
         let last = Instant::now() + PATIENCE;
         while Instant::now() < last {
-            vcpu.stop();
-            if let Ok(Event::Vcpu(_)) = self.events.recv_timeout(REPEAT) {
+            self.controls.vcpu.stop();
+            if let Ok(Event::Vcpu(_)) = self.inbox.events.recv_timeout(REPEAT) {
                 return true;
             }
         }
@@ -185,7 +208,7 @@ impl Watch<'_> {
             elapsed: self.started.elapsed(),
             tsc_khz: self.tsc_khz,
             guest: self.ram.and_then(read_guest_stats),
-            host: self.pager.map(Pager::stats),
+            host: self.controls.pager.map(AnyPager::stats),
         }
     }
 }
@@ -214,6 +237,16 @@ fn read_guest_stats(ram: &GuestRam) -> Option<Box<GuestStats>> {
     read.inspect_err(|error| log::error!("the guest's counters are not in its RAM: {error}"))
         .ok()
         .map(|Wire(stats)| Box::new(stats))
+}
+
+/// Serves a control socket: what is asked there is done by whoever watches the run.
+fn serve(path: &Path, sender: Sender<Event>) -> Result<Server, ControlError> {
+    Server::start(path, move |request| {
+        let (reply, answer) = mpsc::channel();
+        // If nobody watches any more, the reply's sender is gone with the event.
+        let _ = sender.send(Event::Asked(request, reply));
+        answer.recv().unwrap_or_else(|_| Answer::Error("the run has ended".to_owned()))
+    })
 }
 
 fn watch_signals(sender: Sender<Event>) -> Result<Handle, MachineError> {

@@ -13,11 +13,13 @@
 //! interrupts its wait) and devices stop, then stop the pager. Stopping wakes every thread that still waits, with pages of
 //! zeros where pages were out, so it comes after everyone who would use them.
 
+mod any;
 mod desk;
 mod fault;
 mod fill;
 mod frames;
 mod huge;
+mod kernel;
 mod landing;
 mod patience;
 mod reclaim;
@@ -40,9 +42,11 @@ use thiserror::Error;
 
 use crate::memory::{FrameIndex, GuestRam, Size};
 use crate::store::{Store, StoreError};
+pub use any::{AnyPager, PagerKind};
 use desk::Desk;
 use frames::{FrameState, FrameTable, GROUP};
 pub use huge::HugeSwap;
+pub use kernel::{KernelError, KernelPager, SWAP_ON, check_swap};
 use reclaim::{Reclaim, Spread};
 use references::References;
 use room::Room;
@@ -85,14 +89,18 @@ pub struct PagerConfig {
 #[derive(Debug, Error)]
 #[allow(missing_docs)]
 pub enum PagerError {
-    #[error("a host budget of {0} is too small to run in: give at least {min} with --host-ram", min = Size::from_pages(MIN_BUDGET))]
+    #[error("a host budget (--host-ram) of {0} is too small to run in: give at least {min}", min = Size::from_pages(MIN_BUDGET))]
     BudgetTooSmall(Size),
     #[error("a host budget of {0} is too small for guest RAM of huge pages: give at least {min} with --host-ram, or --backing 4k", min = Size::from_pages(MIN_HUGE_BUDGET))]
     BudgetTooSmallForHuge(Size),
+    #[error("a host budget of {budget} is more than guest RAM, {ram}: give at most that")]
+    BudgetTooLarge { budget: Size, ram: Size },
     #[error("cannot map memory to put huge pages together: {0}; the VM cannot go on")]
     Landing(io::Error),
     #[error(transparent)]
     Open(#[from] uffd::OpenError),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     #[error(
         "this kernel cannot move pages (UFFDIO_MOVE): use Linux 6.8 or newer, or evict small pages (--backing 4k) by copy"
     )]
@@ -171,13 +179,8 @@ impl Pager {
         on_failure: impl FnOnce(PagerError) + Send + 'static,
     ) -> Result<Self, PagerError> {
         // More than all of RAM is never used.
-        let budget = config.budget.pages().min(ram.size().pages()) as u32;
-        if budget < MIN_BUDGET {
-            return Err(PagerError::BudgetTooSmall(config.budget));
-        }
-        if config.huge.is_some() && budget < MIN_HUGE_BUDGET {
-            return Err(PagerError::BudgetTooSmallForHuge(config.budget));
-        }
+        let huge = config.huge.is_some();
+        let budget = frames_of(config.budget.min(ram.size()), ram.size(), huge)?;
         let uffd = Uffd::open()?;
         let eviction = match config.eviction {
             Some(Eviction::Move) if !uffd.can_move() => return Err(PagerError::NoMove),
@@ -185,13 +188,13 @@ impl Pager {
             None if uffd.can_move() => Eviction::Move,
             None => Eviction::Copy,
         };
-        if config.huge.is_some() && eviction != Eviction::Move {
+        if huge && eviction != Eviction::Move {
             return Err(PagerError::NoMove);
         }
-        let most = if config.huge.is_some() { GROUP } else { 1 };
-        let hands = Spread::new(config.policy, budget, config.huge.is_some());
-        let staging = Staging::new(&uffd, hands.berths(), eviction).map_err(PagerError::Register)?;
-        register(&uffd, ram, eviction, config.huge.is_some()).map_err(PagerError::Register)?;
+        // For the largest budget that there can ever be: berths that are not used cost address space.
+        let berths = Spread::new(config.policy, ram.frames(), huge).berths();
+        let staging = Staging::new(&uffd, berths, eviction).map_err(PagerError::Register)?;
+        register(&uffd, ram, eviction, huge).map_err(PagerError::Register)?;
         let shared = Arc::new(Shared {
             ram: ram.clone(),
             uffd,
@@ -199,7 +202,7 @@ impl Pager {
             policy: Mutex::new(AnyPolicy::new(config.policy, ram.frames())),
             references: References::new(ram.frames()),
             staging,
-            room: Room::new(budget - eviction.reserve(), ram.frames(), most),
+            room: Room::new(budget - eviction.reserve(), ram.frames(), if huge { GROUP } else { 1 }),
             huge: config.huge,
             streams: Mutex::new(Streams::new((budget / 16).min(MOST_AHEAD))),
             groups: Mutex::new(Streams::new((budget / 16 / GROUP).clamp(1, MOST_GROUPS_AHEAD))),
@@ -213,7 +216,7 @@ impl Pager {
             let desk = Arc::clone(&desk);
             pager.spawn("host-fault", move |shared| fault::run(shared, &desk))?;
         }
-        pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, hands).run())?;
+        pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, config.policy).run())?;
         Ok(pager)
     }
 
@@ -228,6 +231,17 @@ impl Pager {
     #[must_use]
     pub fn stats(&self) -> HostStats {
         HostStats::of(&self.shared)
+    }
+
+    /// Changes the budget while the guest runs. A larger one holds at once; a smaller one as soon as its surplus has been
+    /// evicted, which goes on in the background.
+    ///
+    /// # Errors
+    /// Too small to run in, or more than guest RAM.
+    pub fn set_budget(&self, budget: Size) -> Result<(), PagerError> {
+        let budget = frames_of(budget, self.shared.ram.size(), self.shared.huge.is_some())?;
+        self.shared.room.set_budget(budget - self.shared.staging.eviction().reserve());
+        Ok(())
     }
 
     /// Ends it, releases its slots, and returns what it did. Everyone who uses guest RAM must have stopped: pages
@@ -258,6 +272,19 @@ impl Drop for Pager {
             };
             slot.into_iter().for_each(|slot| self.shared.store.release(slot));
         }
+    }
+}
+
+/// A budget that something can run in, in frames.
+fn frames_of(budget: Size, ram: Size, huge: bool) -> Result<u32, PagerError> {
+    if budget > ram {
+        return Err(PagerError::BudgetTooLarge { budget, ram });
+    }
+    let frames = budget.pages() as u32;
+    match frames {
+        ..MIN_BUDGET => Err(PagerError::BudgetTooSmall(budget)),
+        ..MIN_HUGE_BUDGET if huge => Err(PagerError::BudgetTooSmallForHuge(budget)),
+        _ => Ok(frames),
     }
 }
 

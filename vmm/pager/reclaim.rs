@@ -62,6 +62,8 @@ struct Leaving {
 /// The thread's own state.
 pub struct Reclaim<'a> {
     shared: &'a Shared,
+    policy: PolicyKind,
+    /// By the budget as it is now.
     hands: Spread,
     /// Between the hands, oldest first: berths in the order of the staging area, going round. A page that
     /// was rescued keeps its entry until the back hand comes by.
@@ -77,11 +79,12 @@ pub struct Reclaim<'a> {
 
 impl<'a> Reclaim<'a> {
     /// Nothing is parked yet.
-    pub fn new(shared: &'a Shared, hands: Spread) -> Self {
+    pub fn new(shared: &'a Shared, policy: PolicyKind) -> Self {
         Self {
             shared,
-            hands,
-            parked: VecDeque::with_capacity(hands.berths().small as usize),
+            policy,
+            hands: Spread::new(policy, shared.room.budget(), shared.huge.is_some()),
+            parked: VecDeque::new(),
             next: 0,
             parked_whole: VecDeque::new(),
             next_whole: 0,
@@ -103,15 +106,15 @@ impl<'a> Reclaim<'a> {
 
     /// Moves both hands on by a batch.
     fn turn(&mut self) -> Result<(), PagerError> {
-        let parked = self.park()?;
+        self.hands = Spread::new(self.policy, self.shared.room.budget(), self.shared.huge.is_some());
+        let (small, whole) = (self.hands.small as usize, self.hands.huge.unwrap_or(0) as usize);
+        // More than that is between the hands when the budget was lowered. Then the back hands go on alone.
+        let full = self.parked.len() > small || self.parked_whole.len() > whole;
+        let parked = if full { 0 } else { self.park()? };
         let (due, whole_due) = if parked > 0 {
-            let whole_spread = self.hands.huge.unwrap_or(0) as usize;
-            (
-                self.parked.len().saturating_sub(self.hands.small as usize),
-                self.parked_whole.len().saturating_sub(whole_spread),
-            )
+            (self.parked.len().saturating_sub(small), self.parked_whole.len().saturating_sub(whole))
         } else {
-            // There are no victims: most pages are parked already, so the back hands catch up.
+            // Or there are no victims: most pages are parked already, so the back hands catch up.
             ((self.hands.batch as usize).min(self.parked.len()), self.parked_whole.len().min(1))
         };
         let mut freed = self.write_out(due)?;
@@ -195,7 +198,7 @@ impl<'a> Reclaim<'a> {
     /// Parks a huge page, and returns how many small ones that are.
     fn park_whole(&mut self, frame: FrameIndex) -> Result<u32, PagerError> {
         let shared = self.shared;
-        let berths = self.hands.berths().huge;
+        let berths = shared.staging.sizes().huge;
         // The area is full of huge pages: the oldest goes on.
         while self.parked_whole.len() >= berths as usize {
             self.write_whole_out()?;
@@ -216,7 +219,7 @@ impl<'a> Reclaim<'a> {
     /// How many victims, from the first on, are neighbours in guest RAM and get neighbouring berths: these can
     /// be moved in one go.
     fn run_of(&self, victims: &[FrameIndex]) -> usize {
-        let berths = (self.hands.berths().small - self.next) as usize;
+        let berths = (self.shared.staging.sizes().small - self.next) as usize;
         let neighbours = |pair: &[FrameIndex]| pair[0].0 + 1 == pair[1].0 && head(pair[0]) == head(pair[1]);
         let run = victims.windows(2).take_while(|pair| neighbours(pair)).count() + 1;
         run.min(berths)
@@ -225,7 +228,7 @@ impl<'a> Reclaim<'a> {
     /// Parks some of a run of one group's frames, at least one, and returns how many.
     fn park_run(&mut self, run: &[FrameIndex]) -> Result<u32, Outcome> {
         let shared = self.shared;
-        let sizes = self.hands.berths();
+        let sizes = shared.staging.sizes();
         let mut guard = shared.frames.lock(run[0]);
         let first = Berth(sizes.first_small() + self.next);
         // The policy holds resident frames only, and only this thread takes one out.

@@ -1,9 +1,13 @@
 //! The budget: how many frames guest RAM and the staging area may hold, and how many they do.
 //!
 //! [`Units`] are the right to so many frames. They are taken before the frames are filled and given back after the
-//! frames were freed, so the budget is never exceeded, not even for a moment. The fault threads take units; the reclaim
-//! thread gives them back, and starts before they run out: when fewer than `low` are left it goes
-//! on until there are `high`.
+//! frames were freed, so the budget is never exceeded, not even for a moment. The fault threads take units; the
+//! reclaim thread gives them back, and starts before they run out: when fewer than `low` are left it goes on
+//! until there are `high`.
+//!
+//! A budget that is lowered below what is in use holds later: until then a ceiling does, which comes down by
+//! one for every two frames that are freed. The other of the two goes to whoever waits, so faults go on at
+//! half the pace of reclaim instead of waiting for all of it.
 
 use std::time::Duration;
 
@@ -12,11 +16,12 @@ use parking_lot::{Condvar, Mutex};
 /// The frames that may be held.
 #[derive(Debug)]
 pub struct Room {
-    budget: u32,
-    low: u32,
-    high: u32,
+    /// How many frames guest RAM has.
+    frames: u32,
+    /// Most that are taken at once.
+    most: u32,
     state: Mutex<State>,
-    /// Units were given back.
+    /// Units were given back, or the budget raised.
     freed: Condvar,
     /// Fewer than `low` are left.
     wanted: Condvar,
@@ -24,9 +29,39 @@ pub struct Room {
 
 #[derive(Debug)]
 struct State {
+    budget: u32,
+    /// What may be in use now: the budget, or more while a lowered budget does not hold yet.
+    ceiling: u32,
+    /// A frame that was freed, and that is the first of two.
+    odd: bool,
+    low: u32,
+    high: u32,
     used: u32,
     peak: u32,
     stopping: bool,
+}
+
+impl State {
+    /// Frames left within the budget.
+    const fn left(&self) -> u32 {
+        self.budget.saturating_sub(self.used)
+    }
+
+    fn set_budget(&mut self, budget: u32, frames: u32, most: u32) {
+        // A write of a batch takes about as long as a handful of faults. The least keeps a tiny budget
+        // moving, the most keeps a large one from idling. Where everything fits, it never runs short.
+        self.low = if budget < frames { (budget / 64).clamp(4, 256).max(most) } else { 0 };
+        self.high = self.low * 2;
+        self.budget = budget;
+        self.ceiling = budget.max(self.used);
+    }
+
+    fn free(&mut self, units: u32) {
+        self.used -= units;
+        let pairs = units + u32::from(self.odd);
+        self.odd = pairs % 2 == 1;
+        self.ceiling = self.ceiling.saturating_sub(pairs / 2).max(self.budget);
+    }
 }
 
 /// The right to some frames; given back when dropped.
@@ -59,22 +94,23 @@ impl Drop for Units<'_> {
 impl Room {
     /// Room for `budget` of the `frames` that guest RAM has, which are taken up to `most` at once.
     pub fn new(budget: u32, frames: u32, most: u32) -> Self {
-        // A write of a batch takes about as long as a handful of faults. The least keeps a tiny budget moving, the
-        // most keeps a large one from idling. Where everything fits, it never runs short.
-        let low = if budget < frames { (budget / 64).clamp(4, 256).max(most) } else { 0 };
-        Self {
-            budget,
-            low,
-            high: low * 2,
-            state: Mutex::new(State { used: 0, peak: 0, stopping: false }),
-            freed: Condvar::new(),
-            wanted: Condvar::new(),
-        }
+        let mut state =
+            State { budget, ceiling: budget, odd: false, low: 0, high: 0, used: 0, peak: 0, stopping: false };
+        state.set_budget(budget, frames, most);
+        Self { frames, most, state: Mutex::new(state), freed: Condvar::new(), wanted: Condvar::new() }
     }
 
     /// How many frames there may be.
-    pub const fn budget(&self) -> u32 {
-        self.budget
+    pub fn budget(&self) -> u32 {
+        self.state.lock().budget
+    }
+
+    /// Makes it `budget` frames: at once if that is more than are in use, and otherwise as soon as reclaim
+    /// has freed the surplus.
+    pub fn set_budget(&self, budget: u32) {
+        self.state.lock().set_budget(budget, self.frames, self.most);
+        self.freed.notify_all();
+        self.wanted.notify_all();
     }
 
     /// Frames in use now, and the most there ever were.
@@ -86,7 +122,7 @@ impl Room {
     /// Takes units, after waiting for them if need be. `None` when the pager stops.
     pub fn take(&self, count: u32) -> Option<Units<'_>> {
         let mut state = self.state.lock();
-        while self.budget - state.used < count && !state.stopping {
+        while state.used + count > state.ceiling && !state.stopping {
             // Whoever needs many must not wait for what nobody makes.
             self.wanted.notify_one();
             self.freed.wait(&mut state);
@@ -97,7 +133,7 @@ impl Room {
     /// Takes units if there are so many, and `spare` are left. `None` otherwise, and when the pager stops.
     pub fn try_take(&self, count: u32, spare: u32) -> Option<Units<'_>> {
         let mut state = self.state.lock();
-        if self.budget - state.used < count + spare {
+        if state.left() < count + spare {
             return None;
         }
         self.grant(&mut state, count)
@@ -109,27 +145,27 @@ impl Room {
         }
         state.used += count;
         state.peak = state.peak.max(state.used);
-        if self.budget - state.used < self.low {
+        if state.left() < state.low {
             self.wanted.notify_one();
         }
         Some(Units { room: self, count })
     }
 
     /// What should be left for faults by whoever works ahead of them.
-    pub const fn spare(&self) -> u32 {
-        self.low / 2
+    pub fn spare(&self) -> u32 {
+        self.state.lock().low / 2
     }
 
     /// Gives units back: their frames are free.
     pub fn give_back(&self, units: u32) {
-        self.state.lock().used -= units;
+        self.state.lock().free(units);
         self.freed.notify_all();
     }
 
     /// Waits until room runs short. `false` when the pager stops.
     pub fn wait_until_short(&self) -> bool {
         let mut state = self.state.lock();
-        while self.budget - state.used >= self.low && !state.stopping {
+        while state.left() >= state.low && !state.stopping {
             self.wanted.wait(&mut state);
         }
         !state.stopping
@@ -138,7 +174,7 @@ impl Room {
     /// Whether reclaim can rest.
     pub fn is_ample(&self) -> bool {
         let state = self.state.lock();
-        self.budget - state.used >= self.high || state.stopping
+        state.left() >= state.high || state.stopping
     }
 
     /// Waits a little, for when every page is pinned and nothing can be done but look again.
@@ -184,6 +220,37 @@ mod tests {
         units.keep(1);
         drop(units);
         assert_eq!(room.used_and_peak(), (61, 64), "a unit that is not kept comes back");
+    }
+
+    #[test]
+    fn a_lowered_budget_lets_one_in_for_every_two_that_leave_until_it_holds() {
+        let room = Room::new(64, 100, 1);
+        (0..64).for_each(|_| fill(&room, 1));
+        room.set_budget(16);
+        let mut came = 0;
+        for left in 1..=96 {
+            room.give_back(1);
+            let may_enter = |state: &State| state.used < state.ceiling;
+            if may_enter(&room.state.lock()) {
+                fill(&room, 1);
+                came += 1;
+            }
+            assert_eq!(came, u32::div_ceil(left, 2), "{left} have left");
+        }
+        let state = room.state.lock();
+        assert_eq!((state.used, state.ceiling), (16, 16), "from here on the budget holds");
+    }
+
+    #[test]
+    fn a_raised_budget_lets_waiters_in_at_once() {
+        let room = Room::new(8, 100, 1);
+        (0..8).for_each(|_| fill(&room, 1));
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| room.take(1).map(|mut units| units.keep(1)).is_some());
+            room.set_budget(9);
+            assert!(waiter.join().expect("no panic"));
+        });
+        assert_eq!((room.budget(), room.used_and_peak()), (9, (9, 9)));
     }
 
     #[test]

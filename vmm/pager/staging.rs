@@ -113,6 +113,11 @@ impl Staging {
         Range { start: self.start, bytes: bytes(self.sizes.berths()) as u64 }
     }
 
+    /// How many berths there are.
+    pub const fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
     /// How pages come here.
     pub const fn eviction(&self) -> Eviction {
         self.eviction

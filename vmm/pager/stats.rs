@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::Shared;
+use super::{PagerKind, Shared};
 use crate::measure::{Counter, Latency, LatencySummary};
 use crate::store::{Origin, StoreStats};
 
@@ -75,9 +75,11 @@ impl Counters {
 /// The host pager's side of a report, at one moment. Frames and pages are of 4 KiB.
 #[derive(Clone, Debug, Serialize)]
 pub struct HostStats {
+    /// Who pages: `uffd` or `kernel`.
+    pub pager: &'static str,
     /// The replacement policy.
     pub policy: &'static str,
-    /// How pages leave guest RAM: `move` (UFFDIO_MOVE) or `copy` (write-protect, copy, discard).
+    /// How pages leave guest RAM: `move` (UFFDIO_MOVE), `copy` (write-protect, copy, discard) or `pageout` (MADV_PAGEOUT).
     pub eviction: &'static str,
     /// Frames that may be held.
     pub budget: u64,
@@ -87,7 +89,7 @@ pub struct HostStats {
     pub resident_peak: u64,
     /// Faults that took no device I/O.
     pub minor: u64,
-    /// Faults that read the store's file.
+    /// Faults that read the store's file, or the host's swap.
     pub major: u64,
     /// Faults by where the page came from, from reading the event to the wake.
     pub faults: FaultStats,
@@ -110,7 +112,7 @@ pub struct HostStats {
 }
 
 /// How well the pager foresaw faults.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Default, Debug, Serialize)]
 pub struct Ahead {
     /// Pages that were brought in ahead.
     pub pages: u64,
@@ -142,8 +144,8 @@ pub struct HugeStats {
     pub split: u64,
 }
 
-/// Latencies by [`Source`].
-#[derive(Clone, Copy, Debug, Serialize)]
+/// Latencies by [`Source`]; nothing where the host's kernel serves the faults.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct FaultStats {
     /// [`Source::Zero`].
     pub zero: LatencySummary,
@@ -164,6 +166,7 @@ impl HostStats {
         let faults = shared.counters.faults();
         let (resident, peak) = shared.room.used_and_peak();
         Self {
+            pager: PagerKind::Uffd.name(),
             policy: shared.policy.lock().kind().name(),
             eviction: shared.staging.eviction().name(),
             budget: shared.room.budget().into(),

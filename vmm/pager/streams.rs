@@ -121,8 +121,14 @@ impl Stream {
         let distance = frame - self.last;
         match self.stride {
             0 => distance != 0 && distance.abs() <= FARTHEST,
-            stride => distance == stride || self.is_ahead_of(frame),
+            stride => self.steps_over(distance, stride) || self.is_ahead_of(frame),
         }
+    }
+
+    /// Whether this is the next fault, where some pages on the way were there already.
+    fn steps_over(&self, distance: i64, stride: i64) -> bool {
+        distance % stride == 0
+            && (1..=if self.is_followed() { FARTHEST } else { 1 }).contains(&(distance / stride))
     }
 
     fn is_ahead_of(&self, frame: i64) -> bool {
@@ -135,9 +141,10 @@ impl Stream {
 
     /// Takes the fault in. Returns how many pages it proves to have been of use.
     fn go_on(&mut self, frame: i64, most: u32) -> u32 {
-        let distance = frame - self.last;
-        self.runs = if distance == self.stride { self.runs + 1 } else { 1 };
-        self.stride = distance;
+        if self.stride == 0 {
+            self.stride = frame - self.last;
+        }
+        self.runs += 1;
         self.last = frame;
         if self.is_followed() {
             self.window = (self.window * 2).max(FIRST_WINDOW).min(most);
@@ -217,7 +224,7 @@ mod tests {
     fn a_program_that_catches_up_does_not_break_its_stream() {
         let mut streams = Streams::new(64);
         observe(&mut streams, 0);
-        let plan = observe(&mut streams, 1).plan.expect("neighbours");
+        let plan = streams.observe(FrameIndex(1)).plan.expect("neighbours");
         assert_eq!(streams.observe(FrameIndex(3)), Observed::default(), "it is on its way");
         streams.brought(&plan, 4, Some(FrameIndex(5)));
         assert_eq!(observe(&mut streams, 6).used, 4);

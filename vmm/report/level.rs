@@ -4,7 +4,7 @@ use abi::stats::{BUCKETS, GuestStats, Latency, Source};
 use serde::Serialize;
 
 use crate::measure::LatencySummary;
-use crate::pager::HostStats;
+use crate::pager::{HostStats, PagerKind};
 
 /// What one level of paging did. Counts are 4 KiB pages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -94,25 +94,34 @@ impl Level {
     #[must_use]
     pub fn of_host(stats: &HostStats) -> Self {
         let faults = &stats.faults;
+        // It counts its faults by kind only.
+        let by_kernel = stats.pager == PagerKind::Kernel.name();
+        let swapped_in = if by_kernel {
+            stats.major
+        } else {
+            faults.same_filled.count + faults.memory.count + faults.file.count
+        };
         let sources = [
-            ("zero", faults.zero),
-            ("rescued", faults.rescued),
-            ("same-filled", faults.same_filled),
-            ("memory", faults.memory),
-            ("store file", faults.file),
+            ("zero", faults.zero.count),
+            ("rescued", faults.rescued.count),
+            ("same-filled", faults.same_filled.count),
+            ("memory", faults.memory.count),
+            ("store file", faults.file.count),
+            ("host's kernel", if by_kernel { stats.minor } else { 0 }),
+            ("host's swap", if by_kernel { stats.major } else { 0 }),
         ];
         Self {
             minor_faults: stats.minor,
             major_faults: stats.major,
             evicted_clean: stats.evicted_clean + stats.evicted_zero,
             evicted_dirty: stats.evicted_dirty,
-            swapped_in: faults.same_filled.count + faults.memory.count + faults.file.count,
+            swapped_in,
             swapped_out: stats.evicted_dirty,
             resident: stats.resident,
             resident_peak: stats.resident_peak,
             minor_latency: faults.minor.into(),
             major_latency: faults.file.into(),
-            sources: sources.map(|(source, served)| SourceCount { source, faults: served.count }).into(),
+            sources: sources.map(|(source, faults)| SourceCount { source, faults }).into(),
         }
     }
 

@@ -50,7 +50,9 @@ pub struct Report {
     pub guest_policy: Option<&'static str>,
     /// What the program's anonymous memory consisted of, where it did not ask; `null` for another kernel.
     pub guest_page: Option<&'static str>,
-    /// The host's.
+    /// Who kept the host's budget.
+    pub host_pager: &'static str,
+    /// The host's replacement policy.
     pub host_policy: &'static str,
     /// How the host translates guest-physical addresses.
     pub second_level: SecondLevel,
@@ -91,6 +93,7 @@ impl Report {
             store: config.store.to_string(),
             guest_policy: program.map(|program| program.paging.policy.name()),
             guest_page: program.map(|program| program.paging.page.name()),
+            host_pager: config.host_pager.name(),
             host_policy: config.host_policy.name(),
             second_level: SecondLevel::of_this_host(),
             elapsed_ns: 0,

@@ -75,9 +75,9 @@ pub struct Store {
 }
 
 /// What a store holds and did, at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct StoreStats {
-    /// `memory` or `file`.
+    /// `memory` or `file`; `host's swap` where the host's kernel keeps pages, of which it does not say more.
     pub kind: &'static str,
     /// Whether the file is read and written past the host's page cache (O_DIRECT).
     pub direct: bool,
