@@ -12,12 +12,11 @@ use paging::policy::PolicyKind;
 use rustix::termios::{isatty, tcgetwinsize};
 
 use super::output::create;
-use super::{guest, limits, outcome, policy, program};
+use super::{guest, limits, outcome, policy, program, store};
 use crate::devices::{Access, DiskFile, FileSpec, FolderSpec};
 use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Start, Streams, libraries};
 use crate::memory::{Backing, Size};
 use crate::report::Report;
-use crate::store::StoreSpec;
 
 /// Run a Linux program in a guest, or another kernel
 #[derive(Debug, clap::Args)]
@@ -34,9 +33,8 @@ pub struct Args {
     /// Size of the guest's swap disk [default: four times --ram]
     #[arg(long, value_name = "SIZE", conflicts_with = "kernel")]
     pub swap: Option<Size>,
-    /// Where pages out of RAM go: a folder, a new file, or memory [default: the folder for temporary files]
-    #[arg(long, value_name = "PATH|memory")]
-    pub store: Option<StoreSpec>,
+    #[command(flatten)]
+    pub store: store::StoreArgs,
     #[command(flatten)]
     pub guest: guest::GuestArgs,
     /// Which pages the host evicts
@@ -80,6 +78,7 @@ pub struct Args {
 /// Runs what the arguments say and returns the program's exit status.
 pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
     limits::check(args.ram, args.host_ram)?;
+    args.store.check(args.host_ram)?;
     if let Some(backing) = args.backing {
         backing.check(args.ram, args.host_ram.is_some())?;
     }
@@ -95,7 +94,7 @@ pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCo
         backing: args.backing,
         host_ram: args.host_ram,
         host_policy: args.host_policy,
-        store: args.store.clone().unwrap_or_default(),
+        store: args.store.config(),
         guest,
         timeout: args.timeout.map(Duration::from_secs),
     };

@@ -12,7 +12,7 @@ use super::guest_paging::GuestPaging;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::{Backing, Size};
-use crate::store::StoreSpec;
+use crate::store::StoreConfig;
 
 /// What to run, and in what.
 pub struct Config {
@@ -29,7 +29,7 @@ pub struct Config {
     /// Which frames the host evicts.
     pub host_policy: PolicyKind,
     /// Where pages out of RAM are, the host's and the guest's.
-    pub store: StoreSpec,
+    pub store: StoreConfig,
     /// What runs.
     pub guest: Guest,
     /// When to end the run from outside.

@@ -88,7 +88,7 @@ impl Report {
             backing: config.backing.map(Backing::name),
             host_ram: config.host_ram.map(|budget| budget.bytes()),
             swap: program.and_then(|program| program.swap).map(|swap| swap.bytes()),
-            store: config.store.to_string(),
+            store: config.store.place.to_string(),
             guest_policy: program.map(|program| program.paging.policy.name()),
             guest_page: program.map(|program| program.paging.page.name()),
             host_policy: config.host_policy.name(),

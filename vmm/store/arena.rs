@@ -168,11 +168,7 @@ impl Iterator for Walk {
         if length == 0 || self.offset + footprint(length.into()) > SEGMENT_BYTES {
             return None;
         }
-        let at = Location {
-            segment: self.segment.number,
-            granule: (self.offset / GRANULE) as u16,
-            length,
-        };
+        let at = Location { segment: self.segment.number, granule: (self.offset / GRANULE) as u16, length };
         self.offset += footprint(length.into());
         let slot = Slot(u32::from_ne_bytes(words[0]));
         Some(Header { slot, digest: digest(&self.segment, at), at })

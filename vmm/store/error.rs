@@ -53,10 +53,14 @@ pub enum StoreError {
     #[error("a compressed tier of {0} is too small to work in: give at least {min}, or 0, with --compressed", min = Size::from_pages(super::MIN_SEGMENTS * super::SEGMENT_PAGES))]
     TierTooSmall(Size),
     /// There is no file whose faults could be injected.
-    #[error("a store in memory has no file that could fail: leave --store-faults out, or name a file with --store")]
+    #[error(
+        "a store in memory has no file that could fail: leave --store-faults out, or name a file with --store"
+    )]
     NoFile,
     /// The host gives no address space.
-    #[error("cannot map the store's memory: {0}; give the guest less RAM or swap, or raise the limit (ulimit -v)")]
+    #[error(
+        "cannot map the store's memory: {0}; give the guest less RAM or swap, or raise the limit (ulimit -v)"
+    )]
     Memory(io::Error),
     /// The host gives no thread.
     #[error("cannot start the store's thread: {0}; check the limit on processes (ulimit -u)")]

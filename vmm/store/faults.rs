@@ -64,7 +64,9 @@ pub enum FaultSpecError {
     #[error("there is no fault {0:?}")]
     Unknown(String),
     /// A value that does not fit its name.
-    #[error("{0:?}: write NAME=CHANCE with a chance from 0 to 1, NAME@FIRST..LAST, delay=5ms:CHANCE or seed=NUMBER")]
+    #[error(
+        "{0:?}: write NAME=CHANCE with a chance from 0 to 1, NAME@FIRST..LAST, delay=5ms:CHANCE or seed=NUMBER"
+    )]
     Value(String),
 }
 
@@ -214,7 +216,8 @@ mod tests {
     fn what_cannot_be_understood_is_refused() {
         let parse = |text: &str| text.parse::<FaultSpec>().map(|_| ());
         assert_eq!(parse("raed-eio=1"), Err(FaultSpecError::Unknown("raed-eio".to_owned())));
-        for text in ["flip", "flip=2", "flip=-1", "flip=x", "delay=5:0.1", "delay=5ms", "torn@1..x", "seed=a"] {
+        for text in ["flip", "flip=2", "flip=-1", "flip=x", "delay=5:0.1", "delay=5ms", "torn@1..x", "seed=a"]
+        {
             assert_eq!(parse(text), Err(FaultSpecError::Value(text.to_owned())));
         }
         assert!(matches!(parse(""), Err(FaultSpecError::Unknown(_))));

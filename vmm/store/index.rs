@@ -158,7 +158,11 @@ impl Index {
         let place = self.place_mut(number)?;
         place.state = State::Sealed;
         let sealed = Sealed { number, born: place.born };
-        if raw { self.raw.push_back(sealed) } else { self.packed.push_back(sealed) }
+        if raw {
+            self.raw.push_back(sealed)
+        } else {
+            self.packed.push_back(sealed)
+        }
         self.forget_freed();
         self.free_if_dead(number)
     }
@@ -229,8 +233,7 @@ impl Index {
     pub(super) fn oldest(&mut self, raw: bool) -> Option<Arc<Segment>> {
         loop {
             let Sealed { number, born } = if raw { &mut self.raw } else { &mut self.packed }.pop_front()?;
-            let valid =
-                |place: &&mut Place| place.born == born && place.state == State::Sealed;
+            let valid = |place: &&mut Place| place.born == born && place.state == State::Sealed;
             if let Some(place) = self.place_mut(number).filter(valid) {
                 place.state = State::Leaving;
                 let segment = Arc::clone(&place.segment);

@@ -122,10 +122,7 @@ impl Inner {
                 Some(Trouble::Full(errno)) => return Err(StoreError::NoSpace(errno.into())),
                 Some(Trouble::Broken(errno)) => return Err(StoreError::Write(errno.into())),
                 // In this order: what was cleaned meanwhile is room.
-                None if self.file.is_none()
-                    && !self.cleaning_is_due()
-                    && arena.region.is_full(RESERVE) =>
-                {
+                None if self.file.is_none() && !self.cleaning_is_due() && arena.region.is_full(RESERVE) => {
                     return Err(StoreError::MemoryFull(arena.region.size()));
                 }
                 None => {}

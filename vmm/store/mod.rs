@@ -123,9 +123,7 @@ impl Store {
         let file = match &config.place {
             StoreSpec::Memory if faults != FaultSpec::default() => return Err(StoreError::NoFile),
             StoreSpec::Memory => None,
-            StoreSpec::Temporary => {
-                Some(BlockFile::open(&spec::temporary_directory(), capacity, faults)?)
-            }
+            StoreSpec::Temporary => Some(BlockFile::open(&spec::temporary_directory(), capacity, faults)?),
             StoreSpec::At(path) => Some(BlockFile::open(path, capacity, faults)?),
         };
         let unlimited = file.is_none() && config.compressed.is_none();
@@ -153,7 +151,8 @@ impl Store {
         let mut store = Self { inner, unlimited, thread: None };
         if store.inner.arena.is_some() {
             let inner = Arc::clone(&store.inner);
-            let thread = thread::Builder::new().name("store".to_owned()).spawn(move || Tiers::new(&inner).run());
+            let thread =
+                thread::Builder::new().name("store".to_owned()).spawn(move || Tiers::new(&inner).run());
             store.thread = Some(thread.map_err(StoreError::Thread)?);
         }
         Ok(store)

@@ -168,7 +168,9 @@ impl Batch {
         let at = self.buffers.len();
         self.buffers.push(buffer);
         match self.runs.last_mut() {
-            Some(run) if run.block as usize + at - run.start == block as usize && at - run.start < MAX_RUN => {
+            Some(run)
+                if run.block as usize + at - run.start == block as usize && at - run.start < MAX_RUN =>
+            {
                 run.end = at + 1;
             }
             _ => self.runs.push(Run { block, start: at, end: at + 1, tries: 0, state: State::Waiting }),

@@ -163,9 +163,7 @@ impl Segment {
             offset <= SEGMENT_BYTES && length <= SEGMENT_BYTES - offset,
             "bytes {offset} + {length} of a segment"
         );
-        ptr::with_exposed_provenance_mut(
-            self.region.start + self.number as usize * SEGMENT_BYTES + offset,
-        )
+        ptr::with_exposed_provenance_mut(self.region.start + self.number as usize * SEGMENT_BYTES + offset)
     }
 
     /// Bytes that were written.

@@ -85,8 +85,7 @@ impl Store {
             memory_held: region.map_or(0, |region| segments(region.held())),
             memory_pages: space.payload,
             memory_dead: space.dead(),
-            compression: (space.payload > 0)
-                .then(|| pages(usage.in_memory) as f64 / space.payload as f64),
+            compression: (space.payload > 0).then(|| pages(usage.in_memory) as f64 / space.payload as f64),
             moved_down: inner.counters.moved_down.get(),
             cleaned: inner.counters.cleaned.get(),
             writing: inner.counters.in_flight.load(Ordering::Relaxed),

@@ -20,6 +20,7 @@ use abi::addr::PAGE_SIZE;
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 
+use super::PageBytes;
 use super::arena::{self, Blob, Header, Walk};
 use super::entry::Content;
 use super::faults::Request;
@@ -28,7 +29,6 @@ use super::index::Freed;
 use super::inner::{Inner, RESERVE, Trouble};
 use super::queue::{Batch, Queue};
 use super::region::{SEGMENT_BYTES, Segment};
-use super::PageBytes;
 
 /// Most pages in a flight: 256 KiB, which a disk takes about as fast as more.
 const FLIGHT: usize = 64;
@@ -273,8 +273,7 @@ impl Inner {
         let space = self.index.lock().space();
         let few = 4 * SEGMENT_BYTES as u64;
         let is_short = arena.region.is_full(RESERVE);
-        space.dead() > (space.used / 4).max(few)
-            || is_short && space.dead() > (space.used / 16).max(few / 2)
+        space.dead() > (space.used / 4).max(few) || is_short && space.dead() > (space.used / 16).max(few / 2)
     }
 
     fn next_to_clean(&self) -> Option<Arc<Segment>> {
@@ -324,4 +323,3 @@ impl Trouble {
 }
 
 const _: () = assert!(FLIGHT * PAGE_SIZE >= SEGMENT_BYTES);
-
