@@ -21,6 +21,7 @@ mod programs;
 mod real_programs;
 mod replay;
 mod report;
+mod store_faults;
 mod stress;
 mod support;
 mod thrashing;

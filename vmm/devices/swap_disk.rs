@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
 
 use abi::addr::PAGE_SIZE;
 
 use super::disk::{Disk, DiskError};
 use super::guest_slices::GuestSlices;
 use crate::memory::Size;
-use crate::store::{PageBytes, Slot, Store};
+use crate::store::{Fingerprint, PageBytes, RETRY, Slot, Store, StoreError};
 
 const BLOCK: u64 = PAGE_SIZE as u64;
 /// The most blocks that go to the store at once, where neighbours are one write.
@@ -75,7 +76,7 @@ impl SwapDisk {
         }
         let pages: Vec<_> =
             self.pages[..batch.len()].iter().map(|page| (page, self.store.fingerprint(page))).collect();
-        let slots = self.store.put_batch(&pages)?;
+        let slots = put(&self.store, &pages)?;
         for (part, slot) in batch.iter().zip(slots) {
             self.blocks[part.block] = Some(slot);
         }
@@ -147,6 +148,28 @@ impl Drop for SwapDisk {
     fn drop(&mut self) {
         for block in 0..self.blocks.len() {
             self.release(block);
+        }
+    }
+}
+
+/// Hands pages to the store. While its disk is full the guest, which waits for its own disk, is paused.
+fn put(store: &Store, pages: &[(&PageBytes, Fingerprint)]) -> Result<Vec<Slot>, StoreError> {
+    let mut paused = false;
+    loop {
+        match store.put_batch(pages) {
+            Err(error @ StoreError::NoSpace(_)) => {
+                if !paused {
+                    log::warn!("{error}; the guest is paused until there is room");
+                    paused = true;
+                }
+                thread::sleep(RETRY);
+            }
+            result => {
+                if paused {
+                    log::warn!("there is room on the store's disk again: the guest goes on");
+                }
+                return result;
+            }
         }
     }
 }

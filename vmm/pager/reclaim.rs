@@ -12,6 +12,7 @@
 //! once, which is true of every page. Fifo asks for no references, so its spread is none.
 
 use std::collections::VecDeque;
+use std::thread;
 
 use abi::addr::PAGE_SIZE;
 use paging::policy::{Policy, PolicyKind};
@@ -21,7 +22,7 @@ use super::staging::Berth;
 use super::uffd::Outcome;
 use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
-use crate::store::{Fingerprint, PageBytes, Slot};
+use crate::store::{Fingerprint, PageBytes, RETRY, Slot, StoreError};
 
 /// Most pages that a hand takes at once: a write large enough to keep a disk busy, small enough to be over soon.
 pub const MAX_BATCH: u32 = 32;
@@ -63,13 +64,24 @@ pub struct Reclaim<'a> {
     /// was rescued keeps its entry until the back hand comes by.
     parked: VecDeque<(Berth, FrameIndex)>,
     next: u32,
+    full: DiskFull,
+}
+
+/// How far a full disk has come, and what was said about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum DiskFull {
+    No,
+    /// Nothing is evicted.
+    Stuck,
+    /// There is no frame left, so whoever needs one waits.
+    Paused,
 }
 
 impl<'a> Reclaim<'a> {
     /// Nothing is parked yet.
     pub fn new(shared: &'a Shared, hands: Spread) -> Self {
         let parked = VecDeque::with_capacity(hands.berths() as usize);
-        Self { shared, hands, parked, next: 0 }
+        Self { shared, hands, parked, next: 0, full: DiskFull::No }
     }
 
     /// Makes room whenever it runs short, until the pager stops or a page cannot be written.
@@ -183,7 +195,9 @@ impl<'a> Reclaim<'a> {
                 dirty.push(page);
             }
         }
-        self.write(&dirty)?;
+        if !self.write(&dirty)? {
+            return Ok(0);
+        }
         self.clear(&batch)?;
         self.shared.room.give_back(leaving.len() as u32);
         Ok(leaving.len() as u32)
@@ -213,16 +227,41 @@ impl<'a> Reclaim<'a> {
         self.shared.store.fingerprint_of(slot) == Some(page.fingerprint)
     }
 
-    fn write(&self, dirty: &[&Leaving]) -> Result<(), PagerError> {
+    /// Takes pages to the store. `false` when the pager stops before there was room for them.
+    fn write(&mut self, dirty: &[&Leaving]) -> Result<bool, PagerError> {
         let pages: Vec<_> = dirty.iter().map(|page| (self.page(page.berth), page.fingerprint)).collect();
-        let slots = self.shared.store.put_batch(&pages).map_err(PagerError::Write)?;
+        let slots = loop {
+            match self.shared.store.put_batch(&pages) {
+                Err(error @ StoreError::NoSpace(_)) => self.disk_is_full(&error),
+                result => break result.map_err(PagerError::Write)?,
+            }
+            if self.shared.room.is_stopping() {
+                return Ok(false);
+            }
+        };
+        if std::mem::replace(&mut self.full, DiskFull::No) == DiskFull::Paused {
+            log::warn!("there is room on the store's disk again: the guest goes on");
+        }
         for (page, slot) in dirty.iter().zip(slots) {
             if !self.arrive(page, FrameState::Stored(slot)) {
                 self.release(Some(slot));
             }
         }
         self.shared.counters.evicted_dirty.add(dirty.len() as u64);
-        Ok(())
+        Ok(true)
+    }
+
+    /// The pages stay in their berths, from where a fault still rescues them, until the disk has room. Waits a little.
+    fn disk_is_full(&mut self, error: &StoreError) {
+        if self.full == DiskFull::No {
+            log::warn!("{error}; nothing is evicted until there is room");
+            self.full = DiskFull::Stuck;
+        }
+        if self.full == DiskFull::Stuck && self.shared.room.is_exhausted() {
+            log::warn!("the guest is paused until there is room on the store's disk");
+            self.full = DiskFull::Paused;
+        }
+        thread::sleep(RETRY);
     }
 
     /// The page is where `state` says, unless it was rescued by copy meanwhile.

@@ -111,6 +111,16 @@ impl Room {
         self.budget - state.used >= self.high || state.stopping
     }
 
+    /// Whether no frame is left.
+    pub fn is_exhausted(&self) -> bool {
+        self.state.lock().used == self.budget
+    }
+
+    /// Whether the pager stops.
+    pub fn is_stopping(&self) -> bool {
+        self.state.lock().stopping
+    }
+
     /// Waits a little, for when every page is pinned and nothing can be done but look again.
     pub fn pause(&self) {
         let mut state = self.state.lock();

@@ -32,6 +32,7 @@ mod tiers;
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use abi::addr::PAGE_SIZE;
 use parking_lot::Mutex;
@@ -66,6 +67,9 @@ impl PageBytes {
 
 /// Most slots that a store has: 2 TiB of pages. The pager keeps a slot in 29 bits.
 pub const MAX_SLOTS: u32 = 1 << 29;
+
+/// How long after [`StoreError::NoSpace`] it is worth trying again.
+pub const RETRY: Duration = Duration::from_millis(100);
 
 /// A place for a page in a [`Store`], below [`MAX_SLOTS`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -20,7 +20,6 @@ use abi::addr::PAGE_SIZE;
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 
-use super::PageBytes;
 use super::arena::{self, Blob, Header, Walk};
 use super::entry::Content;
 use super::faults::Request;
@@ -29,13 +28,12 @@ use super::index::Freed;
 use super::inner::{Inner, RESERVE, Trouble};
 use super::queue::{Batch, Queue};
 use super::region::{SEGMENT_BYTES, Segment};
+use super::{PageBytes, RETRY};
 
 /// Most pages in a flight: 256 KiB, which a disk takes about as fast as more.
 const FLIGHT: usize = 64;
 /// Most flights at once.
 const FLIGHTS: usize = 4;
-/// How long after a full disk said so it is asked again.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// Wakes the background thread.
 #[derive(Debug, Default)]
