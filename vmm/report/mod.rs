@@ -9,6 +9,7 @@ mod phases;
 mod progress;
 mod replay;
 mod table;
+mod tiers;
 mod units;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use phases::Phases;
 pub use progress::Progress;
 pub use replay::{Outcome, ReplayReport, Row};
 pub use table::table;
+use tiers::Tiers;
 pub use units::{Count, Nanos, Pages};
 
 /// A run, for people and for programs. Sizes are in bytes, counts in 4 KiB pages.
@@ -142,6 +144,9 @@ impl fmt::Display for Report {
         }
         if let Some(huge) = self.guest_huge.filter(|huge| *huge != Huge::default()) {
             writeln!(f, "guest huge pages: {huge}")?;
+        }
+        if let Some(host) = &self.host_detail {
+            writeln!(f, "store: {}", Tiers(&host.store))?;
         }
         write!(f, "second level: {}", self.second_level)?;
         if let Some([small, huge_2m, huge_1g]) = self.mappings() {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use super::arena::{self, Arena, Blob};
+use super::bell::Bell;
 use super::codec::{Codec, Workspaces};
 use super::entry::Content;
 use super::faults::Request;
@@ -15,7 +16,6 @@ use super::file::{BlockFile, buffer_of};
 use super::fingerprint::{Digest, Kind};
 use super::index::{Held, Index};
 use super::queue::{Batch, Queue};
-use super::tiers::Bell;
 use super::{Fingerprint, Origin, PageBytes, Slot, StoreError};
 use crate::measure::Counter;
 
@@ -181,6 +181,9 @@ impl Inner {
 
     /// The same for several, with the requests to the file all at once.
     pub(super) fn get_batch(&self, pages: &mut [(Slot, &mut PageBytes)]) -> Vec<Result<Origin, StoreError>> {
+        if let [(slot, page)] = pages {
+            return vec![self.get(*slot, page)];
+        }
         let mut results = Vec::with_capacity(pages.len());
         let mut in_file = Vec::new();
         for (number, (slot, page)) in pages.iter_mut().enumerate() {

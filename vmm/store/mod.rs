@@ -14,6 +14,7 @@
 //! None is held across I/O or compression. `index` says why readers need no more than that, `tiers` how pages move.
 
 mod arena;
+mod bell;
 mod codec;
 mod create;
 mod entry;
@@ -39,6 +40,7 @@ use parking_lot::Mutex;
 
 use crate::memory::Size;
 use arena::Arena;
+use bell::Bell;
 pub use codec::Codec;
 use codec::Workspaces;
 pub use error::StoreError;
@@ -50,7 +52,7 @@ use inner::{Counters, Inner};
 use region::{SEGMENT_BYTES, SEGMENT_PAGES};
 pub use spec::{StoreConfig, StoreSpec};
 pub use stats::StoreStats;
-use tiers::{Bell, Tiers};
+use tiers::Tiers;
 
 /// A page's bytes, aligned so that the file behind a store can be read and written directly.
 #[derive(Clone)]

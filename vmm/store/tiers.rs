@@ -14,17 +14,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use abi::addr::PAGE_SIZE;
-use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 
 use super::arena::{self, Blob, Header, Walk};
 use super::entry::Content;
 use super::faults::Request;
 use super::file::{BlockFile, buffer_of};
-use super::index::Freed;
 use super::inner::{Inner, RESERVE, Trouble};
 use super::queue::{Batch, Queue};
 use super::region::{SEGMENT_BYTES, Segment};
@@ -34,53 +31,6 @@ use super::{PageBytes, RETRY};
 const FLIGHT: usize = 64;
 /// Most flights at once.
 const FLIGHTS: usize = 4;
-
-/// Wakes the background thread.
-#[derive(Debug, Default)]
-pub(super) struct Bell {
-    state: Mutex<Rung>,
-    rung: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Rung {
-    work: bool,
-    stop: bool,
-}
-
-impl Bell {
-    /// There is work.
-    pub(super) fn ring(&self) {
-        self.state.lock().work = true;
-        self.rung.notify_one();
-    }
-
-    /// There will be none any more.
-    pub(super) fn stop(&self) {
-        self.state.lock().stop = true;
-        self.rung.notify_one();
-    }
-
-    /// Waits for work, or for as long as `limit`. `false` when the thread is to end.
-    fn wait(&self, limit: Option<Duration>) -> bool {
-        let mut state = self.state.lock();
-        while !state.work && !state.stop {
-            let Some(limit) = limit else {
-                self.rung.wait(&mut state);
-                continue;
-            };
-            if self.rung.wait_for(&mut state, limit).timed_out() {
-                break;
-            }
-        }
-        state.work = false;
-        !state.stop
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.state.lock().stop
-    }
-}
 
 /// Pages on their way to the file.
 struct Flight {
@@ -283,28 +233,27 @@ impl Inner {
     }
 
     /// Takes a reference to each slot that still holds what a header says, from the `first` header on, and drops the
-    /// other headers.
+    /// other headers. The lock is taken for each, so that no reader waits for all.
     fn hold_live(&self, pages: &mut Vec<Header>, first: usize) {
-        let mut index = self.index.lock();
         let mut at = 0;
         pages.retain(|page| {
             at += 1;
-            at <= first
-                || index.slots.content(page.slot) == Some(Content::Memory(page.at))
+            let hold = || {
+                let mut index = self.index.lock();
+                index.slots.content(page.slot) == Some(Content::Memory(page.at))
                     && index.slots.retain(page.slot).is_ok()
+            };
+            at <= first || hold()
         });
     }
 
     /// Pages of a flight are in the file.
     fn arrived_in_file(&self, pages: &[Header]) {
-        let mut index = self.index.lock();
-        let arrive = |page: &Header| {
-            let moved = index.moved_down(page.slot, page.at, page.digest);
-            [moved, index.release(page.slot)]
-        };
-        let freed: Vec<Freed> = pages.iter().flat_map(arrive).filter(Option::is_some).collect();
-        drop(index);
-        drop(freed);
+        for page in pages {
+            let freed = self.index.lock().moved_down(page.slot, page.at, page.digest);
+            drop(freed);
+            self.release(page.slot);
+        }
         self.counters.moved_down.add(pages.len() as u64);
         self.counters.in_flight.fetch_sub(pages.len() as u32, Ordering::Relaxed);
     }
