@@ -23,7 +23,7 @@ pub struct StoreArgs {
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub compressed: Option<u64>,
     /// For tests: have the store's file fail, as in read-eio=0.01,write-enospc@100..200,short=0.1,torn=0.01,flip=0.001,delay=5ms:0.1,seed=1
-    #[arg(long, value_name = "FAULTS", value_parser = faults)]
+    #[arg(long, value_name = "FAULTS", value_parser = faults, hide_short_help = true)]
     pub store_faults: Option<FaultSpec>,
 }
 

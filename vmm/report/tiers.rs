@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::units::{Count, Pages};
+use super::units::Count;
 use crate::store::StoreStats;
 
 /// What a store held at the end and how it came to be there.
@@ -12,7 +12,7 @@ impl fmt::Display for Tiers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let store = self.0;
         let kib = |bytes: u64| Count(bytes.div_ceil(1024));
-        write!(f, "{} pages in memory", Pages(store.in_memory.into()))?;
+        write!(f, "{} pages in memory", Count(store.in_memory.into()))?;
         if let Some(ratio) = store.compression {
             let (held, dead) = (kib(store.memory_held), kib(store.memory_dead));
             write!(f, " ({} {ratio:.1}:1, {held} KiB taken, {dead} dead)", store.codec)?;
@@ -21,7 +21,7 @@ impl fmt::Display for Tiers<'_> {
             write!(
                 f,
                 ", {} in the {} ({} moved down, {} under way)",
-                Pages(store.in_file.into()),
+                Count(store.in_file.into()),
                 store.kind,
                 Count(store.moved_down),
                 store.writing
