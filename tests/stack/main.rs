@@ -22,6 +22,7 @@ mod programs;
 mod real_programs;
 mod replay;
 mod report;
+mod store_faults;
 mod stress;
 mod support;
 mod thrashing;

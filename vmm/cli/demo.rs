@@ -17,7 +17,7 @@ use crate::guest;
 use crate::machine::{self, Bundled, End, GuestPaging, Hypervisor};
 use crate::memory::Size;
 use crate::report::{Nanos, Progress, Report};
-use crate::store::StoreSpec;
+use crate::store::StoreConfig;
 
 const INPUT: Size = Size::mib(10);
 const RAM: Size = Size::mib(8);
@@ -38,7 +38,7 @@ pub fn run(hypervisor: Hypervisor) -> Result<ExitCode, Box<dyn Error>> {
         swap: SWAP,
         paging: GuestPaging::default(),
         host_policy: PolicyKind::Clock,
-        store: StoreSpec::default(),
+        store: StoreConfig::default(),
     };
     let mut out = io::stdout();
     writeln!(out, "Bifold: a merge sort of {INPUT} of records, in a guest with {RAM} of RAM,")?;

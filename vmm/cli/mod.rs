@@ -17,6 +17,7 @@ mod policy;
 mod program;
 mod replay;
 mod run;
+mod store;
 mod test;
 
 use std::error::Error;

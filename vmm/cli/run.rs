@@ -12,13 +12,12 @@ use paging::policy::PolicyKind;
 use rustix::termios::{isatty, tcgetwinsize};
 
 use super::output::create;
-use super::{guest, limits, outcome, policy, program};
+use super::{guest, limits, outcome, policy, program, store};
 use crate::devices::{Access, DiskFile, FileSpec, FolderSpec};
 use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Start, Streams, libraries};
 use crate::memory::{Backing, Size};
 use crate::pager::{HugeSwap, PagerKind};
 use crate::report::Report;
-use crate::store::StoreSpec;
 
 /// Run a Linux program in a guest, or another kernel
 #[derive(Debug, clap::Args)]
@@ -35,9 +34,8 @@ pub struct Args {
     /// Size of the guest's swap disk [default: four times --ram]
     #[arg(long, value_name = "SIZE", conflicts_with = "kernel")]
     pub swap: Option<Size>,
-    /// Where pages out of RAM go: a folder, a new file, or memory [default: the folder for temporary files]
-    #[arg(long, value_name = "PATH|memory")]
-    pub store: Option<StoreSpec>,
+    #[command(flatten)]
+    pub store: store::StoreArgs,
     #[command(flatten)]
     pub guest: guest::GuestArgs,
     /// Who keeps the host's budget: uffd (this process, to --store) or kernel (this process chooses victims, the host's
@@ -91,6 +89,7 @@ pub struct Args {
 /// Runs what the arguments say and returns the program's exit status.
 pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
     limits::check(args.ram, args.host_ram)?;
+    args.store.check(args.host_ram)?;
     if let Some(backing) = args.backing {
         backing.check(args.ram, args.host_ram.is_some())?;
     }
@@ -108,7 +107,7 @@ pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCo
         host_pager: args.host_pager,
         host_policy: args.host_policy,
         huge_swap: args.huge_swap,
-        store: args.store.clone().unwrap_or_default(),
+        store: args.store.config(),
         guest,
         timeout: args.timeout.map(Duration::from_secs),
         control: args.control.clone(),

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
 
 use abi::addr::PAGE_SIZE;
 
 use super::disk::{Disk, DiskError};
 use super::guest_slices::GuestSlices;
 use crate::memory::Size;
-use crate::store::{PageBytes, Slot, Store};
+use crate::store::{Fingerprint, PageBytes, RETRY, Slot, Store, StoreError};
 
 const BLOCK: u64 = PAGE_SIZE as u64;
 /// The most blocks that go to the store at once, where neighbours are one write.
@@ -52,11 +53,24 @@ impl SwapDisk {
         Ok(())
     }
 
+    /// Brings the content of a batch's blocks into `self.pages`, those that have some: what is in the file is read all at once.
+    fn load_batch(&mut self, batch: &[Part]) -> Result<(), DiskError> {
+        self.grow(batch.len());
+        let pages = batch.iter().zip(&mut self.pages);
+        let mut pages: Vec<_> =
+            pages.filter_map(|(part, page)| Some((self.blocks[part.block]?, page))).collect();
+        self.store.get_batch(&mut pages).into_iter().try_for_each(|result| Ok(result.map(drop)?))
+    }
+
+    fn grow(&mut self, pages: usize) {
+        if self.pages.len() < pages {
+            self.pages.resize(pages, PageBytes::zeroed());
+        }
+    }
+
     /// Brings the new content of a batch's blocks into `self.pages`.
     fn gather(&mut self, batch: &[Part], from: &mut GuestSlices<'_>) -> Result<(), DiskError> {
-        if self.pages.len() < batch.len() {
-            self.pages.resize(batch.len(), PageBytes::zeroed());
-        }
+        self.grow(batch.len());
         for (page, part) in batch.iter().enumerate() {
             if !part.is_whole() {
                 self.load(part.block, page)?;
@@ -75,7 +89,7 @@ impl SwapDisk {
         }
         let pages: Vec<_> =
             self.pages[..batch.len()].iter().map(|page| (page, self.store.fingerprint(page))).collect();
-        let slots = self.store.put_batch(&pages)?;
+        let slots = put(&self.store, &pages)?;
         for (part, slot) in batch.iter().zip(slots) {
             self.blocks[part.block] = Some(slot);
         }
@@ -105,16 +119,22 @@ impl Disk for SwapDisk {
     }
 
     fn read(&mut self, offset: u64, mut into: GuestSlices<'_>) -> Result<(), DiskError> {
-        for part in parts(offset, into.len()) {
-            let Some(target) = into.split_first(part.within.len()) else { break };
-            if self.blocks[part.block].is_none() {
-                target.zero();
-                continue;
+        let mut parts = parts(offset, into.len());
+        loop {
+            let batch: Vec<_> = parts.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
             }
-            self.load(part.block, 0)?;
-            target.copy_from(&self.pages[0].0[part.within]);
+            self.load_batch(&batch)?;
+            for (part, page) in batch.into_iter().zip(&self.pages) {
+                let target = into.split_first(part.within.len()).unwrap_or_default();
+                if self.blocks[part.block].is_some() {
+                    target.copy_from(&page.0[part.within]);
+                } else {
+                    target.zero();
+                }
+            }
         }
-        Ok(())
     }
 
     fn write(&mut self, offset: u64, mut from: GuestSlices<'_>) -> Result<(), DiskError> {
@@ -147,6 +167,28 @@ impl Drop for SwapDisk {
     fn drop(&mut self) {
         for block in 0..self.blocks.len() {
             self.release(block);
+        }
+    }
+}
+
+/// Hands pages to the store. While its disk is full the guest, which waits for its own disk, is paused.
+fn put(store: &Store, pages: &[(&PageBytes, Fingerprint)]) -> Result<Vec<Slot>, StoreError> {
+    let mut paused = false;
+    loop {
+        match store.put_batch(pages) {
+            Err(error @ StoreError::NoSpace(_)) => {
+                if !paused {
+                    log::warn!("{error}; the guest is paused until there is room");
+                    paused = true;
+                }
+                thread::sleep(RETRY);
+            }
+            result => {
+                if paused {
+                    log::warn!("there is room on the store's disk again: the guest goes on");
+                }
+                return result;
+            }
         }
     }
 }

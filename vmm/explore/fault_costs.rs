@@ -8,7 +8,7 @@ use crate::machine::Bundled;
 use crate::memory::Size;
 use crate::pager::HostStats;
 use crate::report::{Count, Nanos};
-use crate::store::StoreSpec;
+use crate::store::{StoreConfig, StoreSpec};
 
 /// Faults of each kind.
 const SAMPLES: usize = 100;
@@ -38,8 +38,10 @@ struct Cost {
 pub fn run() -> Result<Finding, ExploreError> {
     let mut costs = of_guest()?;
     let (zeros, memory) =
-        of_host(StoreSpec::Memory, "from the store, in memory", |host| host.faults.memory.count)?;
-    let (_, disk) = of_host(StoreSpec::Temporary, "from the store, a file", |host| host.faults.file.count)?;
+        of_host(StoreSpec::Memory.into(), "from the store, in memory", |host| host.faults.memory.count)?;
+    // Without memory in front.
+    let file = StoreConfig { compressed: Some(0), ..StoreConfig::default() };
+    let (_, disk) = of_host(file, "from the store, a file", |host| host.faults.file.count)?;
     costs.push(zeros);
     costs.extend([memory, disk].into_iter().flatten());
     let zero = costs.first().map_or(1, |zero| zero.p50_ns.max(1));
@@ -74,7 +76,7 @@ fn of_guest() -> Result<Vec<Cost>, ExploreError> {
 /// A fault that both levels serve, with zeros; and one of the host alone, where `count` finds so many that it
 /// is what was measured.
 fn of_host(
-    store: StoreSpec,
+    store: StoreConfig,
     fault: &'static str,
     count: fn(&HostStats) -> u64,
 ) -> Result<(Cost, Option<Cost>), ExploreError> {

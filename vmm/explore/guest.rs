@@ -18,7 +18,7 @@ use crate::machine::{self, Bundled, End, GuestPaging, Hypervisor, Reading};
 use crate::measure::Random;
 use crate::memory::Size;
 use crate::report::{Progress, to_ns};
-use crate::store::StoreSpec;
+use crate::store::StoreConfig;
 
 /// Where the program is in the guest.
 const PROGRAM: &str = "/bin/explore";
@@ -44,7 +44,7 @@ pub fn explore(arguments: &[&str]) -> Bundled {
         swap: Size::mib(64),
         paging: GuestPaging::default(),
         host_policy: PolicyKind::Clock,
-        store: StoreSpec::default(),
+        store: StoreConfig::default(),
     }
 }
 

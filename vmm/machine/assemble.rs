@@ -171,7 +171,8 @@ fn open_store(config: &Config) -> Result<Option<Arc<Store>>, StoreError> {
     };
     // More than a store can have is more than any disk has, which the store reports.
     let capacity = u32::try_from(paged.saturating_add(swap)).unwrap_or(u32::MAX);
-    (capacity > 0).then(|| Store::open(&config.store, capacity).map(Arc::new)).transpose()
+    let store = config.store.clone().with_budget(config.host_ram.map(|budget| budget.bytes()));
+    (capacity > 0).then(|| Store::with(&store, capacity).map(Arc::new)).transpose()
 }
 
 fn start_pager(

@@ -16,7 +16,7 @@ use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::Size;
 use crate::pager::{HugeSwap, PagerKind};
-use crate::store::StoreSpec;
+use crate::store::StoreConfig;
 
 /// A bundled program, and the machine that it gets.
 pub struct Bundled {
@@ -39,7 +39,7 @@ pub struct Bundled {
     /// Which frames the host evicts.
     pub host_policy: PolicyKind,
     /// Where pages out of RAM are.
-    pub store: StoreSpec,
+    pub store: StoreConfig,
 }
 
 /// What a program prints, kept in memory.

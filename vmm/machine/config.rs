@@ -13,7 +13,7 @@ use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::{Backing, Size};
 use crate::pager::{HugeSwap, PagerKind};
-use crate::store::StoreSpec;
+use crate::store::StoreConfig;
 
 /// What to run, and in what.
 pub struct Config {
@@ -34,7 +34,7 @@ pub struct Config {
     /// What becomes of huge pages of guest RAM that the host evicts.
     pub huge_swap: HugeSwap,
     /// Where pages out of RAM are, the host's and the guest's.
-    pub store: StoreSpec,
+    pub store: StoreConfig,
     /// What runs.
     pub guest: Guest,
     /// When to end the run from outside.

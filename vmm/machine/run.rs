@@ -119,17 +119,18 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
             return Err(error.into());
         }
     };
-    let reading = watch.read();
+    let last = watch.last();
     drop(watch);
     signals.close();
     let mut kvm = vm.statistics();
-    if stopped {
+    if stopped && last.is_ok() {
         kvm.extend(vcpu.join().map(|vcpu| statistics(&vcpu)).unwrap_or_default());
     } else {
-        // It is inside a write that nobody reads. The process ends soon, and the thread with it; until then
-        // nothing that it uses may go away.
+        // A thread is inside a write that nobody reads, or waits for a page that does not come. The process ends soon, and the
+        // thread with it; until then nothing that it uses may go away.
         std::mem::forget((vm, pager, input));
     }
+    let reading = last.unwrap_or_else(|reading| reading);
     Ok(Run { end, reading, prepared: started.duration_since(asked), prepared_cpu, kvm })
 }
 
@@ -204,12 +205,28 @@ impl Watch<'_> {
     }
 
     fn read(&self) -> Reading {
-        Reading {
-            elapsed: self.started.elapsed(),
-            tsc_khz: self.tsc_khz,
-            guest: self.ram.and_then(read_guest_stats),
-            host: self.controls.pager.map(AnyPager::stats),
+        self.reading(self.ram.and_then(read_guest_stats))
+    }
+
+    /// The last reading; as an error without the guest's part, where its page does not come because the store's disk is full or
+    /// broken: the thread that touches it then is left behind.
+    fn last(&self) -> Result<Reading, Reading> {
+        let (Some(ram), Some(_)) = (self.ram, self.controls.pager) else { return Ok(self.read()) };
+        let (sender, answer) = mpsc::channel();
+        let ram = ram.clone();
+        // Without a thread nobody answers, and there is no guest's part either.
+        let _ = thread::Builder::new()
+            .name("last-reading".to_owned())
+            .spawn(move || drop(sender.send(read_guest_stats(&ram))));
+        match answer.recv_timeout(PATIENCE) {
+            Ok(stats) => Ok(self.reading(stats)),
+            Err(_) => Err(self.reading(None)),
         }
+    }
+
+    fn reading(&self, guest: Option<Box<GuestStats>>) -> Reading {
+        let (elapsed, host) = (self.started.elapsed(), self.controls.pager.map(AnyPager::stats));
+        Reading { elapsed, tsc_khz: self.tsc_khz, guest, host }
     }
 }
 

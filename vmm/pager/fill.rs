@@ -81,11 +81,9 @@ impl<'a> Filler<'a> {
         drop(guard);
         let mut source = Source::Zero;
         let pages = landing.pages().map_err(PagerError::Landing)?;
-        for ((slot, page), frame) in slots.iter().zip(pages).zip(first.0..) {
-            let Some(slot) = *slot else { continue };
-            let origin = shared.store.get(slot, page);
-            let origin = origin.map_err(|error| PagerError::Read { frame: FrameIndex(frame), error })?;
-            source = source.farther(origin.into());
+        for (place, (slots, pages)) in slots.chunks(ROW).zip(pages.chunks_mut(ROW)).enumerate() {
+            let frame = FrameIndex(first.0 + (place * ROW) as u32);
+            source = source.farther(read_row(shared, slots, pages, |page| FrameIndex(frame.0 + page))?);
         }
         let mut guard = shared.frames.lock(first);
         self.put_whole(&mut guard, first)?;
@@ -204,12 +202,10 @@ impl<'a> Filler<'a> {
         let slots: Vec<_> = out.iter().map(|&frame| guard.state(frame).slot()).collect();
         out.iter().zip(&slots).for_each(|(&frame, &slot)| guard.set(frame, FrameState::Filling(slot)));
         drop(guard);
-        for (place, (&frame, &slot)) in out.iter().zip(&slots).enumerate() {
-            match slot {
-                Some(slot) => drop(self.read(slot, frame, place)?),
-                None => self.buffer(place).0.fill(0),
-            }
-        }
+        self.buffer(out.len() - 1);
+        let empty = self.row.iter_mut().zip(&slots).filter(|(_, slot)| slot.is_none());
+        empty.for_each(|(page, _)| page.0.fill(0));
+        read_row(shared, &slots, &mut self.row, |page| out[page as usize])?;
         let mut guard = shared.frames.lock(out[0]);
         let mut placed = 0;
         while placed < out.len() {
@@ -265,6 +261,25 @@ fn steps_out_of_group(frame: i64, stride: i64) -> u32 {
     let within = frame % i64::from(GROUP);
     let left = if stride > 0 { i64::from(GROUP) - within } else { within + 1 };
     (left as u64).div_ceil(stride.unsigned_abs()) as u32
+}
+
+/// Reads the pages of those slots that there are, those in the store's file all at once. Returns the farthest place that one came
+/// from. `frame` says whose page it is, by its number in the row.
+fn read_row(
+    shared: &Shared,
+    slots: &[Option<Slot>],
+    pages: &mut [PageBytes],
+    frame: impl Fn(u32) -> FrameIndex,
+) -> Result<Source, PagerError> {
+    let numbered = (0..).zip(slots.iter().zip(pages));
+    let (numbers, mut wanted): (Vec<u32>, Vec<_>) =
+        numbered.filter_map(|(number, (slot, page))| Some((number, ((*slot)?, page)))).unzip();
+    let mut source = Source::Zero;
+    for (number, origin) in numbers.into_iter().zip(shared.store.get_batch(&mut wanted)) {
+        let origin = origin.map_err(|error| PagerError::Read { frame: frame(number), error })?;
+        source = source.farther(origin.into());
+    }
+    Ok(source)
 }
 
 /// Puts a page where a frame is.

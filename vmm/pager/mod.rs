@@ -41,7 +41,7 @@ use rustix::mm::{Advice, madvise};
 use thiserror::Error;
 
 use crate::memory::{FrameIndex, GuestRam, Size};
-use crate::store::{Store, StoreError};
+use crate::store::{SEGMENT_PAGES, Store, StoreError};
 pub use any::{AnyPager, PagerKind};
 use desk::Desk;
 use frames::{FrameState, FrameTable, GROUP};
@@ -202,7 +202,12 @@ impl Pager {
             policy: Mutex::new(AnyPolicy::new(config.policy, ram.frames())),
             references: References::new(ram.frames()),
             staging,
-            room: Room::new(budget - eviction.reserve(), ram.frames(), if huge { GROUP } else { 1 }),
+            room: Room::new(
+                budget - reserve(eviction, &config.store),
+                ram.frames(),
+                if huge { GROUP } else { 1 },
+                Arc::clone(&config.store),
+            ),
             huge: config.huge,
             streams: Mutex::new(Streams::new((budget / 16).min(MOST_AHEAD))),
             groups: Mutex::new(Streams::new((budget / 16 / GROUP).clamp(1, MOST_GROUPS_AHEAD))),
@@ -240,7 +245,7 @@ impl Pager {
     /// Too small to run in, or more than guest RAM.
     pub fn set_budget(&self, budget: Size) -> Result<(), PagerError> {
         let budget = frames_of(budget, self.shared.ram.size(), self.shared.huge.is_some())?;
-        self.shared.room.set_budget(budget - self.shared.staging.eviction().reserve());
+        self.shared.room.set_budget(budget - reserve(self.shared.staging.eviction(), &self.shared.store));
         Ok(())
     }
 
@@ -273,6 +278,12 @@ impl Drop for Pager {
             slot.into_iter().for_each(|slot| self.shared.store.release(slot));
         }
     }
+}
+
+/// Frames of the budget that are set aside: for copies, and for what the store may grow by while a batch goes there.
+fn reserve(eviction: Eviction, store: &Store) -> u32 {
+    let growth = if store.most_counted_pages() > 0 { reclaim::MAX_BATCH + SEGMENT_PAGES } else { 0 };
+    eviction.reserve() + growth
 }
 
 /// A budget that something can run in, in frames.

@@ -15,6 +15,7 @@
 //! split becomes 512 victims, which go first.
 
 use std::collections::VecDeque;
+use std::thread;
 
 use paging::policy::{Policy, PolicyKind};
 
@@ -23,7 +24,7 @@ use super::staging::{Berth, Sizes};
 use super::uffd::Outcome;
 use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
-use crate::store::{Fingerprint, PageBytes, Slot};
+use crate::store::{Fingerprint, PageBytes, RETRY, Slot, StoreError};
 
 /// Most pages that a hand takes at once: a write large enough to keep a disk busy, small enough to be over soon.
 pub const MAX_BATCH: u32 = 32;
@@ -75,6 +76,17 @@ pub struct Reclaim<'a> {
     next_whole: u32,
     /// Small pages of huge ones that were split: the next victims.
     split: VecDeque<FrameIndex>,
+    full: DiskFull,
+}
+
+/// How far a full disk has come, and what was said about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum DiskFull {
+    No,
+    /// Nothing is evicted.
+    Stuck,
+    /// There is no frame left, so whoever needs one waits.
+    Paused,
 }
 
 impl<'a> Reclaim<'a> {
@@ -89,6 +101,7 @@ impl<'a> Reclaim<'a> {
             parked_whole: VecDeque::new(),
             next_whole: 0,
             split: VecDeque::new(),
+            full: DiskFull::No,
         }
     }
 
@@ -249,7 +262,9 @@ impl<'a> Reclaim<'a> {
     fn write_out(&mut self, count: usize) -> Result<u32, PagerError> {
         let batch: Vec<_> = self.parked.drain(..count).collect();
         let leaving: Vec<_> = batch.iter().filter_map(|&(berth, frame)| self.leave(berth, frame)).collect();
-        self.put_away(&leaving)?;
+        if !self.put_away(&leaving)? {
+            return Ok(0);
+        }
         self.clear(&batch)?;
         self.shared.room.give_back(leaving.len() as u32);
         Ok(leaving.len() as u32)
@@ -264,7 +279,9 @@ impl<'a> Reclaim<'a> {
             let leaving = batch
                 .iter()
                 .map(|&(page, slot)| self.leaving(FrameIndex(frame.0 + page), Berth(berth.0 + page), slot));
-            self.put_away(&leaving.collect::<Vec<_>>())?;
+            if !self.put_away(&leaving.collect::<Vec<_>>())? {
+                return Ok(0);
+            }
         }
         self.shared.staging.clear(berth, GROUP).map_err(PagerError::Discard)?;
         self.shared.room.give_back(GROUP);
@@ -288,8 +305,8 @@ impl<'a> Reclaim<'a> {
         Some(slots)
     }
 
-    /// Takes pages to where they are kept.
-    fn put_away(&self, leaving: &[Leaving]) -> Result<(), PagerError> {
+    /// Takes pages to where they are kept. `false` when the pager stops before there was room for them.
+    fn put_away(&mut self, leaving: &[Leaving]) -> Result<bool, PagerError> {
         let mut dirty = Vec::new();
         for page in leaving {
             if page.fingerprint == Fingerprint::ZERO {
@@ -335,16 +352,41 @@ impl<'a> Reclaim<'a> {
         self.shared.store.fingerprint_of(slot) == Some(page.fingerprint)
     }
 
-    fn write(&self, dirty: &[&Leaving]) -> Result<(), PagerError> {
+    /// Takes pages to the store. `false` when the pager stops before there was room for them.
+    fn write(&mut self, dirty: &[&Leaving]) -> Result<bool, PagerError> {
         let pages: Vec<_> = dirty.iter().map(|page| (self.page(page.berth), page.fingerprint)).collect();
-        let slots = self.shared.store.put_batch(&pages).map_err(PagerError::Write)?;
+        let slots = loop {
+            match self.shared.store.put_batch(&pages) {
+                Err(error @ StoreError::NoSpace(_)) => self.disk_is_full(&error),
+                result => break result.map_err(PagerError::Write)?,
+            }
+            if self.shared.room.is_stopping() {
+                return Ok(false);
+            }
+        };
+        if std::mem::replace(&mut self.full, DiskFull::No) == DiskFull::Paused {
+            log::warn!("there is room on the store's disk again: the guest goes on");
+        }
         for (page, slot) in dirty.iter().zip(slots) {
             if !self.arrive(page, FrameState::Stored(slot)) {
                 self.release(Some(slot));
             }
         }
         self.shared.counters.evicted_dirty.add(dirty.len() as u64);
-        Ok(())
+        Ok(true)
+    }
+
+    /// The pages stay in their berths, from where a fault still rescues them, until the disk has room. Waits a little.
+    fn disk_is_full(&mut self, error: &StoreError) {
+        if self.full == DiskFull::No {
+            log::warn!("{error}; nothing is evicted until there is room");
+            self.full = DiskFull::Stuck;
+        }
+        if self.full == DiskFull::Stuck && self.shared.room.is_exhausted() {
+            log::warn!("the guest is paused until there is room on the store's disk");
+            self.full = DiskFull::Paused;
+        }
+        thread::sleep(RETRY);
     }
 
     /// The page is where `state` says, unless it was rescued by copy meanwhile.

@@ -1,4 +1,5 @@
-//! The budget: how many frames guest RAM and the staging area may hold, and how many they do.
+//! The budget: how many frames guest RAM and the staging area may hold, and how many they do. What the store takes of
+//! memory in front of its file counts too.
 //!
 //! [`Units`] are the right to so many frames. They are taken before the frames are filled and given back after the
 //! frames were freed, so the budget is never exceeded, not even for a moment. The fault threads take units; the
@@ -9,9 +10,15 @@
 //! one for every two frames that are freed. The other of the two goes to whoever waits, so faults go on at
 //! half the pace of reclaim instead of waiting for all of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+
+use crate::store::Store;
+
+/// A wait after which it is time to look again.
+const A_LITTLE: Duration = Duration::from_millis(1);
 
 /// The frames that may be held.
 #[derive(Debug)]
@@ -20,6 +27,7 @@ pub struct Room {
     frames: u32,
     /// Most that are taken at once.
     most: u32,
+    store: Arc<Store>,
     state: Mutex<State>,
     /// Units were given back, or the budget raised.
     freed: Condvar,
@@ -42,11 +50,6 @@ struct State {
 }
 
 impl State {
-    /// Frames left within the budget.
-    const fn left(&self) -> u32 {
-        self.budget.saturating_sub(self.used)
-    }
-
     fn set_budget(&mut self, budget: u32, frames: u32, most: u32) {
         // A write of a batch takes about as long as a handful of faults. The least keeps a tiny budget
         // moving, the most keeps a large one from idling. Where everything fits, it never runs short.
@@ -92,12 +95,13 @@ impl Drop for Units<'_> {
 }
 
 impl Room {
-    /// Room for `budget` of the `frames` that guest RAM has, which are taken up to `most` at once.
-    pub fn new(budget: u32, frames: u32, most: u32) -> Self {
+    /// Room for `budget` of the `frames` that guest RAM has, which are taken up to `most` at once, less what
+    /// `store` takes of it.
+    pub fn new(budget: u32, frames: u32, most: u32, store: Arc<Store>) -> Self {
         let mut state =
             State { budget, ceiling: budget, odd: false, low: 0, high: 0, used: 0, peak: 0, stopping: false };
         state.set_budget(budget, frames, most);
-        Self { frames, most, state: Mutex::new(state), freed: Condvar::new(), wanted: Condvar::new() }
+        Self { frames, most, store, state: Mutex::new(state), freed: Condvar::new(), wanted: Condvar::new() }
     }
 
     /// How many frames there may be.
@@ -119,13 +123,19 @@ impl Room {
         (state.used, state.peak)
     }
 
+    /// Frames left within the budget.
+    fn left(&self, state: &State) -> u32 {
+        state.budget.saturating_sub(state.used + self.store.counted_pages())
+    }
+
     /// Takes units, after waiting for them if need be. `None` when the pager stops.
     pub fn take(&self, count: u32) -> Option<Units<'_>> {
         let mut state = self.state.lock();
-        while state.used + count > state.ceiling && !state.stopping {
+        while state.used + self.store.counted_pages() + count > state.ceiling && !state.stopping {
             // Whoever needs many must not wait for what nobody makes.
             self.wanted.notify_one();
-            self.freed.wait(&mut state);
+            // What the store gives up comes without notice.
+            self.freed.wait_for(&mut state, A_LITTLE);
         }
         self.grant(&mut state, count)
     }
@@ -133,7 +143,7 @@ impl Room {
     /// Takes units if there are so many, and `spare` are left. `None` otherwise, and when the pager stops.
     pub fn try_take(&self, count: u32, spare: u32) -> Option<Units<'_>> {
         let mut state = self.state.lock();
-        if state.left() < count + spare {
+        if self.left(&state) < count + spare {
             return None;
         }
         self.grant(&mut state, count)
@@ -145,7 +155,7 @@ impl Room {
         }
         state.used += count;
         state.peak = state.peak.max(state.used);
-        if state.left() < state.low {
+        if self.left(state) < state.low {
             self.wanted.notify_one();
         }
         Some(Units { room: self, count })
@@ -165,7 +175,7 @@ impl Room {
     /// Waits until room runs short. `false` when the pager stops.
     pub fn wait_until_short(&self) -> bool {
         let mut state = self.state.lock();
-        while state.left() >= state.low && !state.stopping {
+        while self.left(&state) >= state.low && !state.stopping {
             self.wanted.wait(&mut state);
         }
         !state.stopping
@@ -174,14 +184,24 @@ impl Room {
     /// Whether reclaim can rest.
     pub fn is_ample(&self) -> bool {
         let state = self.state.lock();
-        state.left() >= state.high || state.stopping
+        self.left(&state) >= state.high || state.stopping
+    }
+
+    /// Whether no frame is left.
+    pub fn is_exhausted(&self) -> bool {
+        self.left(&self.state.lock()) == 0
+    }
+
+    /// Whether the pager stops.
+    pub fn is_stopping(&self) -> bool {
+        self.state.lock().stopping
     }
 
     /// Waits a little, for when every page is pinned and nothing can be done but look again.
     pub fn pause(&self) {
         let mut state = self.state.lock();
         if !state.stopping {
-            self.wanted.wait_for(&mut state, Duration::from_millis(1));
+            self.wanted.wait_for(&mut state, A_LITTLE);
         }
     }
 
@@ -196,6 +216,12 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreSpec;
+
+    fn room(budget: u32, frames: u32) -> Room {
+        let store = Store::open(&StoreSpec::Memory.into(), 1).expect("memory");
+        Room::new(budget, frames, 1, Arc::new(store))
+    }
 
     fn fill(room: &Room, count: u32) {
         room.take(count).expect("within the budget").keep(count);
@@ -203,7 +229,7 @@ mod tests {
 
     #[test]
     fn units_run_out_at_the_budget_and_a_waiter_gets_the_next_that_come_back() {
-        let room = Room::new(64, 100, 1);
+        let room = room(64, 100);
         (0..64).for_each(|_| fill(&room, 1));
         assert!(!room.is_ample());
         assert!(room.try_take(1, 0).is_none());
@@ -224,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_lowered_budget_lets_one_in_for_every_two_that_leave_until_it_holds() {
-        let room = Room::new(64, 100, 1);
+        let room = room(64, 100);
         (0..64).for_each(|_| fill(&room, 1));
         room.set_budget(16);
         let mut came = 0;
@@ -243,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_raised_budget_lets_waiters_in_at_once() {
-        let room = Room::new(8, 100, 1);
+        let room = room(8, 100);
         (0..8).for_each(|_| fill(&room, 1));
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| room.take(1).map(|mut units| units.keep(1)).is_some());
@@ -255,7 +281,7 @@ mod tests {
 
     #[test]
     fn stopping_ends_every_wait() {
-        let room = Room::new(8, 100, 1);
+        let room = room(8, 100);
         fill(&room, 8);
         std::thread::scope(|scope| {
             let taker = scope.spawn(|| room.take(1).is_none());

@@ -9,6 +9,7 @@ mod phases;
 mod progress;
 mod replay;
 mod table;
+mod tiers;
 mod units;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use phases::Phases;
 pub use progress::Progress;
 pub use replay::{Outcome, ReplayReport, Row};
 pub use table::table;
+use tiers::Tiers;
 pub use units::{Count, Nanos, Pages};
 
 /// A run, for people and for programs. Sizes are in bytes, counts in 4 KiB pages.
@@ -90,7 +92,7 @@ impl Report {
             backing: config.backing.map(Backing::name),
             host_ram: config.host_ram.map(|budget| budget.bytes()),
             swap: program.and_then(|program| program.swap).map(|swap| swap.bytes()),
-            store: config.store.to_string(),
+            store: config.store.place.to_string(),
             guest_policy: program.map(|program| program.paging.policy.name()),
             guest_page: program.map(|program| program.paging.page.name()),
             host_pager: config.host_pager.name(),
@@ -145,6 +147,9 @@ impl fmt::Display for Report {
         }
         if let Some(huge) = self.guest_huge.filter(|huge| *huge != Huge::default()) {
             writeln!(f, "guest huge pages: {huge}")?;
+        }
+        if let Some(host) = &self.host_detail {
+            writeln!(f, "store: {}", Tiers(&host.store))?;
         }
         write!(f, "second level: {}", self.second_level)?;
         if let Some([small, huge_2m, huge_1g]) = self.mappings() {

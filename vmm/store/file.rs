@@ -1,130 +1,123 @@
-//! The file behind a store: blocks of a page each, in a file that has no name.
+//! The file behind a store: a block of a page for each slot.
+//!
+//! Who reads or writes a block holds a reference to its slot, so a block is never given away under either.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
+use std::path::Path;
 
 use abi::addr::PAGE_SIZE;
-use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fstatvfs, ftruncate, open, unlink};
-use rustix::io::{Errno, preadv, pwritev};
+use libc::iovec;
+use rustix::io::Errno;
 
+use super::create::open_or_create;
+use super::faults::{Fault, FaultSpec, Faults, Request};
 use super::{PageBytes, StoreError};
-use crate::memory::Size;
 
-/// Most buffers that one write takes (the kernel's IOV_MAX).
-const MAX_RUN: usize = 1024;
+/// How often a request that made no progress is repeated.
+pub(super) const TRIES: u32 = 16;
 
-/// The file. It vanishes with its descriptor, however the process ends.
+/// The file.
 #[derive(Debug)]
 pub(super) struct BlockFile {
     pub(super) file: File,
-    direct: bool,
+    /// What a report calls it.
+    pub(super) kind: &'static str,
+    /// Whether it is read and written past the host's page cache.
+    pub(super) direct: bool,
+    faults: Faults,
 }
 
 impl BlockFile {
-    /// Makes the file in the directory `path`, or as the new file `path`, with room for `blocks` pages.
-    pub(super) fn create(path: &Path, blocks: u32) -> Result<Self, StoreError> {
-        let create = |flags| if path.is_dir() { nameless(path, flags) } else { unlinked(path, flags) };
-        // Not every file system can do without the page cache; EINVAL is how it says so.
-        let (file, direct) = match create(OFlags::DIRECT) {
-            Err(Errno::INVAL) => (create(OFlags::empty()), false),
-            made => (made, true),
-        };
-        let file = file.map_err(|errno| creation_error(path, errno))?;
-        reserve(&file, blocks).map_err(|errno| match errno {
-            Errno::NOSPC | Errno::FBIG | Errno::DQUOT => {
-                StoreError::NoRoom { path: path.to_owned(), size: Size::from_pages(blocks) }
-            }
-            errno => creation_error(path, errno),
-        })?;
-        Ok(Self { file, direct })
+    /// Opens or makes the file at `path`, with room for `blocks` pages.
+    pub(super) fn open(path: &Path, blocks: u32, faults: FaultSpec) -> Result<Self, StoreError> {
+        let opened = open_or_create(path, blocks)?;
+        let (file, kind, direct) = (opened.file, opened.kind, opened.direct);
+        Ok(Self { file, kind, direct, faults: Faults::new(faults) })
     }
 
-    pub(super) const fn is_direct(&self) -> bool {
-        self.direct
+    /// What is to go wrong with the next request.
+    pub(super) fn next_fault(&self, request: Request) -> Option<Fault> {
+        self.faults.next(request)
     }
 
-    /// Reads block `block`.
+    /// Reads a block.
     pub(super) fn read(&self, block: u32, page: &mut PageBytes) -> io::Result<()> {
-        loop {
-            match preadv(&self.file, &mut [IoSliceMut::new(&mut page.0)], offset(block)) {
+        let buffer = [buffer_of(page)];
+        for _ in 0..TRIES {
+            let fault = self.next_fault(Request::Read);
+            // SAFETY: the buffer is the page, of which we have the only reference.
+            match unsafe { self.transfer(Request::Read, &buffer, block, fault) } {
                 Ok(PAGE_SIZE) => return Ok(()),
-                // Direct I/O is never cut within a block, so a short read is the end of a damaged file.
-                Ok(_) => return Err(ErrorKind::UnexpectedEof.into()),
-                Err(Errno::INTR) => {}
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
+        Err(ErrorKind::UnexpectedEof.into())
     }
 
-    /// Writes pages to the blocks from `first` on.
-    pub(super) fn write(&self, mut first: u32, mut pages: &[IoSlice<'_>]) -> io::Result<()> {
-        while !pages.is_empty() {
-            let run = &pages[..pages.len().min(MAX_RUN)];
-            match pwritev(&self.file, run, offset(first)) {
-                // Whole pages went; the rest of a page that was cut is written again.
-                Ok(written) if written >= PAGE_SIZE => {
-                    first += (written / PAGE_SIZE) as u32;
-                    pages = &pages[written / PAGE_SIZE..];
-                }
-                Ok(_) => return Err(ErrorKind::WriteZero.into()),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
+    /// Reads or writes blocks from `block` on, as many as there are buffers, and returns the bytes that went.
+    ///
+    /// # Safety
+    /// The buffers are valid for the request: each is a page, which nobody writes meanwhile, nor reads if this does.
+    pub(super) unsafe fn transfer(
+        &self,
+        request: Request,
+        buffers: &[iovec],
+        block: u32,
+        fault: Option<Fault>,
+    ) -> Result<usize, Errno> {
+        // SAFETY: as the caller says.
+        let go = |buffers: &[iovec]| unsafe { self.call(request, buffers, block) };
+        match fault {
+            Some(Fault::Error(_, errno)) => Err(errno),
+            Some(Fault::Short) => go(&half(buffers)),
+            Some(Fault::Torn) => go(&half(buffers)).map(|_| buffers.len() * PAGE_SIZE),
+            Some(Fault::Flip) => {
+                let done = go(buffers)?;
+                // SAFETY: the first buffer is a page that was just read into, and this thread's.
+                unsafe { *buffers[0].iov_base.cast::<u8>() ^= 1 };
+                Ok(done)
             }
+            Some(Fault::Delay(_)) | None => go(buffers),
         }
-        Ok(())
+    }
+
+    /// # Safety
+    /// As [`BlockFile::transfer`].
+    unsafe fn call(&self, request: Request, buffers: &[iovec], block: u32) -> Result<usize, Errno> {
+        let (fd, at, count) = (self.file.as_raw_fd(), offset(block) as i64, buffers.len() as i32);
+        // SAFETY: the caller answers for the buffers, and the descriptor is open.
+        let done = unsafe {
+            match request {
+                Request::Read => libc::preadv(fd, buffers.as_ptr(), count, at),
+                Request::Write => libc::pwritev(fd, buffers.as_ptr(), count, at),
+            }
+        };
+        usize::try_from(done).map_err(|_| {
+            let code = io::Error::last_os_error().raw_os_error().unwrap_or_default();
+            Errno::from_raw_os_error(code)
+        })
     }
 }
 
-fn offset(block: u32) -> u64 {
-    u64::from(block) * PAGE_SIZE as u64
+/// Where a block is.
+pub(super) const fn offset(block: u32) -> u64 {
+    block as u64 * PAGE_SIZE as u64
 }
 
-const MODE: Mode = Mode::RUSR.union(Mode::WUSR);
-
-/// A file that never has a name, in a directory.
-fn nameless(directory: &Path, flags: OFlags) -> Result<File, Errno> {
-    match open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | flags, MODE) {
-        // Some file systems cannot: there the name lives for as long as it takes to unlink it.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
-            unlinked(&directory.join(format!(".bifold-store-{}", std::process::id())), flags)
-        }
-        made => made.map(File::from),
-    }
+/// A page as the kernel wants it named, to be read into.
+pub(super) fn buffer_of(page: &mut PageBytes) -> iovec {
+    iovec { iov_base: page.0.as_mut_ptr().cast(), iov_len: PAGE_SIZE }
 }
 
-/// A new file whose name is taken away at once.
-fn unlinked(path: &Path, flags: OFlags) -> Result<File, Errno> {
-    let file = open(path, OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | flags, MODE);
-    if matches!(file, Ok(_) | Err(Errno::INVAL)) {
-        // Where O_DIRECT is refused, the kernel has made the file before it looks.
-        let _ = unlink(path);
+/// The first half of all bytes.
+fn half(buffers: &[iovec]) -> Vec<iovec> {
+    let mut half = buffers[..buffers.len().div_ceil(2)].to_vec();
+    if let (1, Some(last)) = (buffers.len() % 2, half.last_mut()) {
+        last.iov_len /= 2;
     }
-    file.map(File::from)
-}
-
-/// Takes the space for all blocks now, where the file system can; elsewhere the file grows as it is written.
-fn reserve(file: &File, blocks: u32) -> Result<(), Errno> {
-    // Asked first, because a reservation that fails may fill the disk, for everyone, before it does. A file system
-    // without a limit has no blocks.
-    let disk = fstatvfs(file)?;
-    if disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < offset(blocks) {
-        return Err(Errno::NOSPC);
-    }
-    match fallocate(file, FallocateFlags::empty(), 0, offset(blocks)) {
-        Err(Errno::OPNOTSUPP) => ftruncate(file, offset(blocks)),
-        Err(Errno::INTR) => reserve(file, blocks),
-        other => other,
-    }
-}
-
-fn creation_error(path: &Path, errno: Errno) -> StoreError {
-    let path = PathBuf::from(path);
-    match errno {
-        Errno::NOENT | Errno::NOTDIR => StoreError::NoDirectory(path),
-        Errno::EXIST => StoreError::Exists(path),
-        Errno::ACCESS | Errno::PERM | Errno::ROFS => StoreError::Permission(path),
-        Errno::NOSPC | Errno::DQUOT => StoreError::NoRoom { path, size: Size::from_pages(1) },
-        errno => StoreError::Create { path, reason: errno.into() },
-    }
+    half
 }
