@@ -43,6 +43,11 @@ pub const ALL: &[Contender] = &[
     contender("kernel-zram", Medium::Memory, Some(&["--host-pager=kernel"])),
     contender("uffd-memory", Medium::Memory, Some(&["--store=memory"])),
     contender("uffd-memory-thp", Medium::Memory, Some(&["--store=memory", "--backing=thp"])),
+    contender(
+        "uffd-memory-keep",
+        Medium::Memory,
+        Some(&["--store=memory", "--backing=thp", "--huge-swap=keep"]),
+    ),
     contender("native-file", Medium::Disk, None),
     contender("kernel-file", Medium::Disk, Some(&["--host-pager=kernel"])),
     contender("uffd-file", Medium::Disk, Some(&[])),
