@@ -8,6 +8,8 @@ pub const SERIAL_IRQ: u32 = 4;
 pub const EXIT: u16 = 0x0f4;
 /// A 32-bit write here hands over [`crate::trace::Buffer`].
 pub const TRACE: u16 = 0x0f8;
+/// A write here waits for an interrupt, as `hlt` does. `hlt` itself would be for the CPU alone to know of: see the VMM's `vm.rs`.
+pub const IDLE: u16 = 0x0fc;
 
 /// How the guest ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

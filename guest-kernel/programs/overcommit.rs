@@ -9,8 +9,8 @@
 //!     populate    fills each page once
 //!     write       random pages, each written
 //!     sequential  every page, read
-//!     zipf        reads; few pages get most of the visits
-//!     loop        reads of half as much again as BUDGET, in turn: the worst order for least recently used
+//!     zipf        reads of half as much again as BUDGET; few pages get most of the visits
+//!     loop        reads of the same pages in turn: the worst order for least recently used
 
 use std::env;
 use std::time::{Duration, Instant};
@@ -57,8 +57,8 @@ fn run(memory: &mut [Page], looped: usize) -> [(&'static str, Duration); 5] {
     let zipf = timed(|| {
         for _ in 0..pages {
             // Page n is visited about as often as 1/n (Zipf); the multiplication scatters the hot pages.
-            let rank = (pages as f64).powf(random.unit()) as usize;
-            let number = rank.wrapping_mul(0x9e37_79b1) % pages;
+            let rank = (looped as f64).powf(random.unit()) as usize;
+            let number = rank.wrapping_mul(0x9e37_79b1) % looped;
             check(&memory[number], number);
         }
     });

@@ -90,13 +90,13 @@ impl Machine {
         pager_failed: impl FnOnce(PagerError) + Send + 'static,
     ) -> Result<Self, MachineError> {
         let ram = GuestRam::backed(config.ram, config.backing)?;
-        let vm = Vm::new(&config.hypervisor, ram.clone())?;
+        let ours = matches!(config.guest, Guest::Program(_));
+        let vm = Vm::new(&config.hypervisor, ram.clone(), !ours)?;
         let vcpu = vm.vcpu()?;
         let store = open_store(&config)?;
         // Before anything touches guest RAM: the pager must know of every page in it.
         let pager = start_pager(&config, &ram, store.as_ref(), pager_failed)?;
         let clocks = clocks(&vcpu)?;
-        let ours = matches!(config.guest, Guest::Program(_));
         let parts = Parts { vm: &vm, ram: &ram, vcpu: &vcpu, clocks };
         let (buses, input) = match config.guest {
             Guest::Kernel(image) => (parts.kernel_alone(&image)?, None),

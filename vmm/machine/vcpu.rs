@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use abi::port::Exit;
+use abi::port::{Exit, IDLE};
 use kvm_bindings::{kvm_regs, kvm_sregs};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use vm_memory::{Bytes, GuestAddress};
@@ -17,6 +17,8 @@ use crate::memory::GuestRam;
 pub enum Step {
     /// The guest goes on.
     Continue,
+    /// The guest waits for an interrupt.
+    Wait,
     /// The run is over.
     End(Ending),
     /// The guest cannot go on.
@@ -62,6 +64,7 @@ impl fmt::Display for Breakage {
 pub fn handle_exit(exit: VcpuExit<'_>, buses: &Buses) -> Step {
     match exit {
         VcpuExit::IoIn(port, data) => buses.ports.read(u64::from(port), data),
+        VcpuExit::IoOut(IDLE, _) if buses.outcome.get().is_none() => return Step::Wait,
         VcpuExit::IoOut(port, data) => buses.ports.write(u64::from(port), data),
         VcpuExit::MmioRead(address, data) => buses.mmio.read(address, data),
         VcpuExit::MmioWrite(address, data) => buses.mmio.write(address, data),
@@ -168,6 +171,14 @@ mod tests {
             let step = handle_exit(VcpuExit::IoOut(EXIT, &word.to_le_bytes()), &buses());
             assert_eq!(step, Step::Broken(breakage));
         }
+    }
+
+    #[test]
+    fn a_guest_that_waits_waits_unless_the_run_is_over() {
+        let buses = buses();
+        assert_eq!(handle_exit(VcpuExit::IoOut(IDLE, &[0]), &buses), Step::Wait);
+        buses.outcome.end(Ending::Stopped);
+        assert_eq!(handle_exit(VcpuExit::IoOut(IDLE, &[0]), &buses), Step::End(Ending::Stopped));
     }
 
     #[test]

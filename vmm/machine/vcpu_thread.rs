@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use kvm_bindings::{KVM_MP_STATE_HALTED, kvm_mp_state};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
@@ -117,8 +118,16 @@ fn run(vcpu: &mut VcpuFd, buses: &Buses, ram: &GuestRam, gate: &Gate) -> Stop {
             }
             Err(error) => Step::Broken(Breakage::RunFailed(error)),
         };
+        // KVM waits then as it would at a `hlt`.
+        let step = match step {
+            Step::Wait => {
+                let halted = vcpu.set_mp_state(kvm_mp_state { mp_state: KVM_MP_STATE_HALTED });
+                halted.map_or_else(|error| Step::Broken(Breakage::RunFailed(error)), |()| Step::Continue)
+            }
+            step => step,
+        };
         match step {
-            Step::Continue => {}
+            Step::Continue | Step::Wait => {}
             Step::End(ending) => return Stop::Ended(ending),
             Step::Broken(breakage) => return Stop::Crashed(Box::new(autopsy(vcpu, ram, breakage))),
         }

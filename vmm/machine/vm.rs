@@ -5,7 +5,8 @@ use std::os::fd::AsRawFd;
 
 use abi::addr::Gpa;
 use kvm_bindings::{
-    CpuId, KVM_API_VERSION, KVM_MAX_CPUID_ENTRIES, kvm_userspace_memory_region, kvm_xcr, kvm_xcrs,
+    CpuId, KVM_API_VERSION, KVM_CAP_X86_DISABLE_EXITS, KVM_MAX_CPUID_ENTRIES, KVM_X86_DISABLE_EXITS_HLT,
+    kvm_enable_cap, kvm_userspace_memory_region, kvm_xcr, kvm_xcrs,
 };
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use thiserror::Error;
@@ -124,14 +125,37 @@ fn create(kvm: &Kvm) -> Result<VmFd, kvm_ioctls::Error> {
     }
 }
 
+/// Has KVM not look after `hlt`, before there is a vCPU. A vCPU that KVM cannot halt waits for its page by itself; else KVM
+/// leaves a page that is not there to a thread of the kernel's and halts the vCPU meanwhile ("asynchronous page fault"), two more
+/// wake-ups for each host fault. A guest that does wait with `hlt` would then keep its CPU busy, so ours asks by [`IDLE`].
+///
+/// [`IDLE`]: abi::port::IDLE
+fn leave_hlt_to_guest(vm: &VmFd) {
+    let exits = KVM_X86_DISABLE_EXITS_HLT;
+    if vm.check_extension_raw(KVM_CAP_X86_DISABLE_EXITS.into()) & exits as i32 == 0 {
+        return log::info!("this host's KVM makes host faults asynchronous: they take longer");
+    }
+    let capability = kvm_enable_cap {
+        cap: KVM_CAP_X86_DISABLE_EXITS,
+        args: [exits.into(), 0, 0, 0],
+        ..Default::default()
+    };
+    if let Err(error) = vm.enable_cap(&capability) {
+        log::info!("KVM refuses to leave hlt to the guest: {error}; host faults take longer");
+    }
+}
+
 impl Vm {
-    /// Makes a VM whose RAM is `ram`.
+    /// Makes a VM whose RAM is `ram`. `halts`: its guest executes `hlt` when it waits.
     ///
     /// # Errors
     /// KVM refuses.
-    pub fn new(hypervisor: &Hypervisor, ram: GuestRam) -> Result<Self, VmError> {
+    pub fn new(hypervisor: &Hypervisor, ram: GuestRam, halts: bool) -> Result<Self, VmError> {
         let kvm = &hypervisor.0;
         let fd = create(kvm).during("create a VM")?;
+        if !halts {
+            leave_hlt_to_guest(&fd);
+        }
         for (slot, region) in ram.regions().iter().enumerate() {
             let memory = kvm_userspace_memory_region {
                 slot: slot as u32,

@@ -4,7 +4,7 @@
 //! trap stack points to the end of that structure. The handler then runs on the kernel's only stack. So a switch of
 //! threads is no more than another [`set_current`] before the handler returns.
 //!
-//! The kernel itself runs with interrupts off, except while it waits in `hlt`; an interrupt taken there is
+//! The kernel itself runs with interrupts off, except while it waits for one; an interrupt taken there is
 //! acknowledged and nothing else. An exception in the kernel is a bug and ends in a panic.
 
 use core::arch::global_asm;
@@ -201,7 +201,7 @@ pub fn enter_user() -> ! {
     unsafe { resume_user() }
 }
 
-/// How many interrupts came while the kernel waited in `hlt`.
+/// How many interrupts came while the kernel waited for one.
 #[must_use]
 pub fn kernel_interrupts() -> u64 {
     WHILE_WAITING.load(Ordering::Relaxed)
