@@ -13,7 +13,7 @@ use abi::addr::{Hva, PAGE_SIZE};
 use bifold::measure::LatencySummary;
 use bifold::memory::{GuestRam, Size};
 use bifold::pager::uffd::{Message, Range, Uffd};
-use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, slots_needed};
+use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, ReferenceSource, slots_needed};
 use bifold::store::{PageBytes, Store, StoreSpec};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
@@ -69,7 +69,14 @@ fn passes(spec: &StoreSpec, policy: PolicyKind, eviction: Eviction, bare: Durati
     let pages = RAM.pages();
     let store =
         Arc::new(Store::open(spec, slots_needed(RAM) as u32).unwrap_or_else(|error| panic!("{error}")));
-    let config = PagerConfig { budget: BUDGET, policy, store, eviction: Some(eviction) };
+    let config = PagerConfig {
+        budget: BUDGET,
+        policy,
+        store,
+        reference: ReferenceSource::default(),
+        eviction: Some(eviction),
+        trace: None,
+    };
     let pager =
         Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
     // `touch` is given the number of the touch, and a random number.

@@ -14,6 +14,7 @@ mod outcome;
 mod output;
 mod policy;
 mod program;
+mod reference;
 mod replay;
 mod run;
 mod test;

@@ -16,7 +16,7 @@ use super::vm::{During, Vm, VmError};
 use crate::devices::{FileDisk, FileError, GuestLog, InputReader, SwapDisk, TracePort};
 use crate::guest;
 use crate::memory::{GuestRam, RamError};
-use crate::pager::{self, Pager, PagerConfig, PagerError};
+use crate::pager::{self, Pager, PagerConfig, PagerError, ReferenceSource};
 use crate::store::{Store, StoreError};
 
 /// Why a machine could not be built, or could not go on.
@@ -79,7 +79,7 @@ impl Machine {
     /// # Errors
     /// A part cannot be had.
     pub fn new(
-        config: Config,
+        mut config: Config,
         pager_failed: impl FnOnce(PagerError) + Send + 'static,
     ) -> Result<Self, MachineError> {
         let ram = GuestRam::backed(config.ram, config.backing)?;
@@ -87,10 +87,11 @@ impl Machine {
         let vcpu = vm.vcpu()?;
         let store = open_store(&config)?;
         // Before anything touches guest RAM: the pager must know of every page in it.
-        let pager = start_pager(&config, &ram, store.as_ref(), pager_failed)?;
+        let pager = start_pager(&mut config, &ram, store.as_ref(), pager_failed)?;
         let clocks = clocks(&vcpu)?;
         let ours = matches!(config.guest, Guest::Program(_));
-        let parts = Parts { vm: &vm, ram: &ram, vcpu: &vcpu, clocks };
+        let reads_tables = config.host_reference == ReferenceSource::GuestTables && pager.is_some();
+        let parts = Parts { vm: &vm, ram: &ram, vcpu: &vcpu, clocks, reads_tables };
         let (buses, input) = match config.guest {
             Guest::Kernel(image) => (parts.kernel_alone(&image)?, None),
             Guest::Program(program) => parts.program(*program, store)?,
@@ -106,6 +107,8 @@ struct Parts<'a> {
     ram: &'a GuestRam,
     vcpu: &'a VcpuFd,
     clocks: Clocks,
+    /// The host reads the guest's page tables.
+    reads_tables: bool,
 }
 
 impl Parts<'_> {
@@ -131,6 +134,9 @@ impl Parts<'_> {
             start.options.push(format!("{}=on", option::TRACE));
             let port = TracePort::new(self.ram.memory().clone(), trace, self.clocks.tsc_khz);
             board.add_trace_port(port.map_err(MachineError::Trace)?)?;
+        }
+        if self.reads_tables {
+            start.options.push(format!("{}=on", option::ROOTS));
         }
         let input = board.add_streams(streams)?;
         let (buses, devices) = board.finish();
@@ -167,13 +173,20 @@ fn open_store(config: &Config) -> Result<Option<Arc<Store>>, StoreError> {
 }
 
 fn start_pager(
-    config: &Config,
+    config: &mut Config,
     ram: &GuestRam,
     store: Option<&Arc<Store>>,
     failed: impl FnOnce(PagerError) + Send + 'static,
 ) -> Result<Option<Pager>, PagerError> {
     let (Some(budget), Some(store)) = (config.host_ram, store) else { return Ok(None) };
-    let config = PagerConfig { budget, policy: config.host_policy, store: Arc::clone(store), eviction: None };
+    let config = PagerConfig {
+        budget,
+        policy: config.host_policy,
+        store: Arc::clone(store),
+        reference: config.host_reference,
+        eviction: None,
+        trace: config.host_trace.take(),
+    };
     Pager::start(ram, config, failed).map(Some)
 }
 

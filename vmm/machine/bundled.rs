@@ -15,6 +15,7 @@ use super::guest_paging::GuestPaging;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::Size;
+use crate::pager::ReferenceSource;
 use crate::store::StoreSpec;
 
 /// A bundled program, and the machine that it gets.
@@ -83,6 +84,8 @@ impl Bundled {
             backing: None,
             host_ram: self.host_ram,
             host_policy: self.host_policy,
+            host_reference: ReferenceSource::default(),
+            host_trace: None,
             store: self.store,
             guest: Guest::Program(Box::new(program)),
             timeout: None,

@@ -12,6 +12,7 @@ use super::guest_paging::GuestPaging;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::{Backing, Size};
+use crate::pager::{ReferenceSource, TraceFile};
 use crate::store::StoreSpec;
 
 /// What to run, and in what.
@@ -28,6 +29,10 @@ pub struct Config {
     pub host_ram: Option<Size>,
     /// Which frames the host evicts.
     pub host_policy: PolicyKind,
+    /// How the host finds out which frames are used.
+    pub host_reference: ReferenceSource,
+    /// Where a record of the host's faults goes.
+    pub host_trace: Option<TraceFile>,
     /// Where pages out of RAM are, the host's and the guest's.
     pub store: StoreSpec,
     /// What runs.

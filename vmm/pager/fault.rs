@@ -5,12 +5,13 @@
 
 use std::time::Instant;
 
-use paging::policy::Policy;
+use paging::policy::{PageKey, Policy};
 
 use super::frames::{FrameGuard, FrameState};
 use super::staging::{hva, zeros};
 use super::stats::Source;
-use super::uffd::{Fault, Message};
+use super::trace::Recorder;
+use super::uffd::{Fault, Message, Range};
 use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
 use crate::store::{PageBytes, Slot};
@@ -19,7 +20,7 @@ use crate::store::{PageBytes, Slot};
 const BATCH: usize = 16;
 
 /// Answers faults until the doorbell rings.
-pub fn run(shared: &Shared) {
+pub fn run(shared: &Shared, mut recorder: Option<Recorder>) {
     let mut messages = [Message::default(); BATCH];
     let mut buffer = Box::new(PageBytes::zeroed());
     loop {
@@ -41,7 +42,13 @@ pub fn run(shared: &Shared) {
                 continue;
             }
             match serve(shared, fault, &mut buffer) {
-                Ok(Some(source)) => shared.counters.served(source, start.elapsed()),
+                Ok(Some(source)) => {
+                    let time = start.elapsed();
+                    shared.counters.served(source, time);
+                    if let Some(recorder) = &mut recorder {
+                        recorder.record(shared, fault, source, start, time);
+                    }
+                }
                 Ok(None) => {}
                 Err(error) => shared.fail(error),
             }
@@ -68,6 +75,13 @@ fn serve(shared: &Shared, fault: Fault, buffer: &mut PageBytes) -> Result<Option
         let guard = shared.frames.lock(frame);
         let state = guard.state();
         let (from, source) = match state {
+            FrameState::Resident(_) if fault.protected => {
+                // It was protected to see this write.
+                shared.uffd.protect(Range::page(fault.page), false).map_err(refused)?;
+                shared.marks.written(frame);
+                shared.counters.caught.add(1);
+                return Ok(None);
+            }
             FrameState::Resident(_) => {
                 // Someone else's fault brought it in meanwhile.
                 shared.uffd.wake(fault.page).map_err(refused)?;
@@ -75,8 +89,7 @@ fn serve(shared: &Shared, fault: Fault, buffer: &mut PageBytes) -> Result<Option
             }
             FrameState::Parked(berth) => {
                 shared.staging.unpark(&shared.uffd, berth, fault.page).map_err(refused)?;
-                shared.references.set(frame);
-                settle(shared, frame, guard, shared.staging.slot(berth));
+                settle(shared, frame, guard, (shared.staging.slot(berth), true));
                 return Ok(Some(Source::Rescued));
             }
             FrameState::Zero | FrameState::Writing(_) | FrameState::Stored(_) if unit.is_none() => {
@@ -109,14 +122,17 @@ fn serve(shared: &Shared, fault: Fault, buffer: &mut PageBytes) -> Result<Option
             FrameState::Stored(slot) => (Some(slot), None),
             _ => (None, None),
         };
-        settle(shared, frame, guard, kept);
+        settle(shared, frame, guard, (kept, false));
         stale.into_iter().for_each(|slot| shared.store.release(slot));
         return Ok(Some(source));
     }
 }
 
-/// The page is in guest RAM: from now on it may be evicted.
-fn settle(shared: &Shared, frame: FrameIndex, mut guard: FrameGuard<'_>, slot: Option<Slot>) {
+/// The page is in guest RAM: from now on it may be evicted. That it was only brought in does not count as a use.
+fn settle(shared: &Shared, frame: FrameIndex, mut guard: FrameGuard<'_>, (slot, used): (Option<Slot>, bool)) {
     guard.set(FrameState::Resident(slot));
-    shared.policy.lock().insert(frame.0);
+    if let Some(stamp) = shared.marks.arrive(frame, used, slot.is_none()) {
+        shared.ghosts.return_of(stamp);
+    }
+    shared.policy.lock().insert_page(frame.0, PageKey(frame.0.into()));
 }

@@ -96,6 +96,11 @@ impl FrameTable {
         Self { frames, shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
+    /// What it takes.
+    pub fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len() * size_of::<u32>()).sum()
+    }
+
     /// Locks a frame of guest RAM.
     pub fn lock(&self, frame: FrameIndex) -> FrameGuard<'_> {
         let shard = self.shards[(frame.0 % SHARDS) as usize].lock();

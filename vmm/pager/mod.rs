@@ -15,11 +15,14 @@
 
 mod fault;
 mod frames;
+mod ghosts;
+mod marks;
 mod reclaim;
-mod references;
+mod reference;
 mod room;
 mod staging;
 mod stats;
+mod trace;
 pub mod uffd;
 
 use std::io;
@@ -35,14 +38,19 @@ use thiserror::Error;
 use crate::memory::{FrameIndex, GuestRam, Size};
 use crate::store::{Store, StoreError};
 use frames::{FrameState, FrameTable};
+use ghosts::Ghosts;
+use marks::Marks;
 use reclaim::{Reclaim, Spread};
-use references::References;
+use reference::Method;
+pub use reference::{ReferenceSource, Sampling};
 use room::Room;
 pub use staging::Eviction;
 use staging::Staging;
 use stats::Counters;
 pub use stats::{FaultStats, HostStats, Source};
-use uffd::{Range, Uffd};
+pub use trace::TraceFile;
+use trace::start as start_trace;
+use uffd::{OpenError, Range, Uffd};
 
 /// The smallest budget, in frames: what one guest instruction can need at once, with room for reclaim to work in.
 pub const MIN_BUDGET: u32 = 64;
@@ -55,7 +63,7 @@ pub const fn slots_needed(ram: Size) -> u64 {
 }
 
 /// What the pager is to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PagerConfig {
     /// Most host memory that guest RAM may take, the staging area included.
     pub budget: Size,
@@ -63,8 +71,12 @@ pub struct PagerConfig {
     pub policy: PolicyKind,
     /// Where evicted pages go. The pager takes up to [`slots_needed`] of its slots.
     pub store: Arc<Store>,
+    /// How it finds out which pages are used.
+    pub reference: ReferenceSource,
     /// How pages leave guest RAM; `None` is the best that the kernel can do.
     pub eviction: Option<Eviction>,
+    /// Where a record of the faults goes.
+    pub trace: Option<TraceFile>,
 }
 
 /// What can go wrong.
@@ -74,9 +86,19 @@ pub enum PagerError {
     #[error("a host budget of {0} is too small to run in: give at least {min} with --host-ram", min = Size::from_pages(MIN_BUDGET))]
     BudgetTooSmall(Size),
     #[error(transparent)]
-    Open(#[from] uffd::OpenError),
+    Open(#[from] OpenError),
     #[error("this kernel cannot move pages (UFFDIO_MOVE): use Linux 6.8 or newer, or evict by copy")]
     NoMove,
+    #[error(
+        "this kernel cannot scan for written pages (PAGEMAP_SCAN: {0}): use Linux 6.8 or newer, or another --host-reference"
+    )]
+    NoPagemap(io::Error),
+    #[error(
+        "pages that are scanned for writes (pagemap) cannot be evicted by copy: evict by move, or sample otherwise"
+    )]
+    CopyWithPagemap,
+    #[error("cannot find out which pages were used: {0}; choose another --host-reference")]
+    Sample(io::Error),
     #[error("cannot have guest RAM's faults reported: {0}; check the kernel's userfaultfd support")]
     Register(io::Error),
     #[error("cannot start the pager's threads: {0}; check the limit on processes (ulimit -u)")]
@@ -104,7 +126,9 @@ struct Shared {
     uffd: Uffd,
     frames: FrameTable,
     policy: Mutex<AnyPolicy>,
-    references: References,
+    reference: ReferenceSource,
+    marks: Marks,
+    ghosts: Ghosts,
     staging: Staging,
     room: Room,
     store: Arc<Store>,
@@ -144,22 +168,29 @@ impl Pager {
         if budget < MIN_BUDGET {
             return Err(PagerError::BudgetTooSmall(config.budget));
         }
-        let uffd = Uffd::open()?;
+        let method = Method::of(config.reference)?;
+        let uffd = open(config.reference)?;
         let eviction = match config.eviction {
             Some(Eviction::Move) if !uffd.can_move() => return Err(PagerError::NoMove),
+            Some(Eviction::Copy) if config.reference == ReferenceSource::Pagemap => {
+                return Err(PagerError::CopyWithPagemap);
+            }
             Some(eviction) => eviction,
             None if uffd.can_move() => Eviction::Move,
             None => Eviction::Copy,
         };
         let hands = Spread::new(config.policy, budget);
         let staging = Staging::new(&uffd, hands.berths(), eviction).map_err(PagerError::Register)?;
-        register(&uffd, ram, eviction).map_err(PagerError::Register)?;
+        let protect = eviction == Eviction::Copy || config.reference.protects();
+        register(&uffd, ram, protect).map_err(PagerError::Register)?;
         let shared = Arc::new(Shared {
             ram: ram.clone(),
             uffd,
             frames: FrameTable::new(ram.frames()),
             policy: Mutex::new(AnyPolicy::new(config.policy, ram.frames())),
-            references: References::new(ram.frames()),
+            reference: config.reference,
+            marks: Marks::new(ram.frames()),
+            ghosts: Ghosts::new(budget),
             staging,
             room: Room::new(budget - eviction.reserve(), ram.frames()),
             store: config.store,
@@ -167,8 +198,13 @@ impl Pager {
             on_failure: Mutex::new(Some(Box::new(on_failure))),
         });
         let mut pager = Self { shared, threads: Vec::new() };
-        pager.spawn("host-fault", fault::run)?;
-        pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, hands).run())?;
+        let recorder = config.trace.map(|file| {
+            let (recorder, writer) = start_trace(file);
+            pager.spawn("host-trace", move |_| writer.run()).map(|()| recorder)
+        });
+        let recorder = recorder.transpose()?;
+        pager.spawn("host-fault", move |shared| fault::run(shared, recorder))?;
+        pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, hands, method).run())?;
         Ok(pager)
     }
 
@@ -216,8 +252,18 @@ impl Drop for Pager {
     }
 }
 
-/// Has every fault in guest RAM reported.
-fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction) -> io::Result<()> {
+fn open(reference: ReferenceSource) -> Result<Uffd, PagerError> {
+    if reference != ReferenceSource::Pagemap {
+        return Ok(Uffd::open()?);
+    }
+    Uffd::open_async().map_err(|error| match error {
+        OpenError::Unsupported(error) => PagerError::NoPagemap(error),
+        error @ OpenError::Permission => error.into(),
+    })
+}
+
+/// Has every fault in guest RAM reported; with `protect` also writes to protected pages.
+fn register(uffd: &Uffd, ram: &GuestRam, protect: bool) -> io::Result<()> {
     for range in ranges(ram) {
         let start = std::ptr::with_exposed_provenance_mut(range.start.0 as usize);
         // Pages come and go one by one, so the kernel must not join them; and a page that a fork shares cannot
@@ -226,7 +272,7 @@ fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction) -> io::Result<()> {
             // SAFETY: neither changes what this process sees.
             unsafe { madvise(start, range.bytes as usize, advice)? };
         }
-        uffd.register(range, eviction == Eviction::Copy)?;
+        uffd.register(range, protect)?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use abi::addr::PAGE_SIZE;
 use paging::policy::{Policy, PolicyKind};
 
 use super::frames::FrameState;
+use super::reference::{Method, Sampler};
 use super::staging::Berth;
 use super::uffd::Outcome;
 use super::{PagerError, Shared};
@@ -63,13 +64,21 @@ pub struct Reclaim<'a> {
     /// was rescued keeps its entry until the back hand comes by.
     parked: VecDeque<(Berth, FrameIndex)>,
     next: u32,
+    sampler: Sampler<'a>,
+    /// Victims since the policy's last tick.
+    since_tick: u32,
 }
+
+/// Virtual time is counted in victims: with this, a tick of the policy passes about as often as in a replay, which counts
+/// references, most of which are hits.
+const VICTIMS_A_TICK: u32 = 8;
 
 impl<'a> Reclaim<'a> {
     /// Nothing is parked yet.
-    pub fn new(shared: &'a Shared, hands: Spread) -> Self {
+    pub fn new(shared: &'a Shared, hands: Spread, method: Method) -> Self {
         let parked = VecDeque::with_capacity(hands.berths() as usize);
-        Self { shared, hands, parked, next: 0 }
+        let sampler = Sampler::new(shared, method);
+        Self { shared, hands, parked, next: 0, sampler, since_tick: 0 }
     }
 
     /// Makes room whenever it runs short, until the pager stops or a page cannot be written.
@@ -103,6 +112,7 @@ impl<'a> Reclaim<'a> {
     /// The front hand: parks up to a batch of victims and returns how many there were.
     fn park(&mut self) -> Result<u32, PagerError> {
         let mut victims = self.choose();
+        self.sampler.keep_up(victims.len() as u32)?;
         victims.sort_unstable();
         let (mut parked, mut rest) = (0, &victims[..]);
         while let Some(&frame) = rest.first() {
@@ -124,11 +134,17 @@ impl<'a> Reclaim<'a> {
         Ok(parked)
     }
 
-    fn choose(&self) -> Vec<FrameIndex> {
+    fn choose(&mut self) -> Vec<FrameIndex> {
         let mut policy = self.shared.policy.lock();
-        let mut victim =
-            || policy.victim(&mut |frame| self.shared.references.test_and_clear(FrameIndex(frame)));
-        (0..self.hands.batch).map_while(|_| victim()).map(FrameIndex).collect()
+        let mut pages = &self.shared.marks;
+        let victims: Vec<_> =
+            (0..self.hands.batch).map_while(|_| policy.victim(&mut pages)).map(FrameIndex).collect();
+        self.since_tick += victims.len() as u32;
+        for _ in 0..self.since_tick / VICTIMS_A_TICK {
+            policy.tick(&mut pages);
+        }
+        self.since_tick %= VICTIMS_A_TICK;
+        victims
     }
 
     /// How many victims, from the first on, are neighbours in guest RAM and get neighbouring berths: these can
@@ -155,6 +171,7 @@ impl<'a> Reclaim<'a> {
         {
             shared.staging.set_slot(berth, guard.state().slot());
             guard.set(FrameState::Parked(berth));
+            shared.marks.park(frame);
             self.parked.push_back((berth, frame));
         }
         shared.counters.parked.add(taken.into());
@@ -231,6 +248,7 @@ impl<'a> Reclaim<'a> {
         let left = guard.state() == FrameState::Writing(page.berth);
         if left {
             guard.set(state);
+            self.shared.ghosts.evict(&self.shared.marks, page.frame);
         }
         left
     }

@@ -6,6 +6,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::Shared;
+use super::ghosts::DISTANCES;
+use super::reference::Sampling;
 use crate::measure::{Counter, Latency, LatencySummary};
 use crate::store::{Origin, StoreStats};
 
@@ -49,6 +51,8 @@ pub struct Counters {
     pub(super) evicted_dirty: Counter,
     pub(super) evicted_zero: Counter,
     pub(super) refused: Counter,
+    pub(super) caught: Counter,
+    pub(super) sampling: Mutex<Sampling>,
 }
 
 impl Counters {
@@ -63,6 +67,8 @@ impl Counters {
 pub struct HostStats {
     /// The replacement policy.
     pub policy: &'static str,
+    /// How it finds out which pages are used.
+    pub reference: &'static str,
     /// How pages leave guest RAM: `move` (UFFDIO_MOVE) or `copy` (write-protect, copy, discard).
     pub eviction: &'static str,
     /// Frames that may be held.
@@ -87,6 +93,18 @@ pub struct HostStats {
     pub evicted_zero: u64,
     /// Victims that were pinned and stayed.
     pub refused: u64,
+    /// Pages that came back while they were among the last evicted: about as many as the budget has frames.
+    pub refaults: u64,
+    /// Those by how many pages were evicted in between, in sixths of the budget.
+    pub refault_distance: [u64; DISTANCES],
+    /// Faults on pages that were protected to see writes; they are no page's arrival, and in no other count.
+    pub protection_faults: u64,
+    /// What the reference source was asked.
+    pub sampling: Sampling,
+    /// Bytes of the policy's tables.
+    pub policy_bytes: u64,
+    /// Bytes of all tables with an entry for each frame, the policy's among them.
+    pub metadata_bytes: u64,
     /// The store.
     pub store: StoreStats,
 }
@@ -112,8 +130,15 @@ impl HostStats {
     pub(super) fn of(shared: &Shared) -> Self {
         let faults = shared.counters.faults();
         let (resident, peak) = shared.room.used_and_peak();
+        let refault_distance = shared.ghosts.refaults();
+        let (policy, policy_bytes) = {
+            let policy = shared.policy.lock();
+            (policy.kind().name(), policy.bytes() as u64)
+        };
+        let tables = shared.frames.bytes() + shared.marks.bytes();
         Self {
-            policy: shared.policy.lock().kind().name(),
+            policy,
+            reference: shared.reference.name(),
             eviction: shared.staging.eviction().name(),
             budget: shared.room.budget().into(),
             resident: resident.into(),
@@ -126,6 +151,12 @@ impl HostStats {
             evicted_dirty: shared.counters.evicted_dirty.get(),
             evicted_zero: shared.counters.evicted_zero.get(),
             refused: shared.counters.refused.get(),
+            refaults: refault_distance.iter().sum(),
+            refault_distance,
+            protection_faults: shared.counters.caught.get(),
+            sampling: *shared.counters.sampling.lock(),
+            policy_bytes,
+            metadata_bytes: policy_bytes + tables as u64,
             store: shared.store.stats(),
         }
     }

@@ -52,6 +52,8 @@ pub struct Report {
     pub guest_page: Option<&'static str>,
     /// The host's.
     pub host_policy: &'static str,
+    /// How the host finds out which pages are used.
+    pub host_reference: &'static str,
     /// How the host translates guest-physical addresses.
     pub second_level: SecondLevel,
     /// From the start of the vCPU to its end.
@@ -92,6 +94,7 @@ impl Report {
             guest_policy: program.map(|program| program.paging.policy.name()),
             guest_page: program.map(|program| program.paging.page.name()),
             host_policy: config.host_policy.name(),
+            host_reference: config.host_reference.name(),
             second_level: SecondLevel::of_this_host(),
             elapsed_ns: 0,
             phases: Phases::default(),
