@@ -13,6 +13,7 @@ mod conformance;
 mod demo;
 mod explore;
 mod foreign_kernel;
+mod host_reference;
 mod huge_pages;
 mod kernel_elf;
 mod limits;

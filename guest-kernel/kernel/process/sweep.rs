@@ -15,7 +15,7 @@ use crate::time::{Clock, SECOND};
 /// How long a tick sweeps, in nanoseconds.
 const TIME: u64 = SECOND / 1000;
 /// Entries that are looked at between two looks at the clock.
-const ENTRIES: u32 = 128;
+const ENTRIES: u32 = 32;
 
 /// The sweep that is going on, if there is one.
 pub struct Sweep {
