@@ -31,6 +31,19 @@ fn each_policy_runs_with_each_reference_source() {
 }
 
 #[test]
+fn clock_brings_fewer_pages_back_than_fifo_with_each_source() {
+    let brought_back = |policy, source| {
+        let report = walk(&["--host-policy", policy, "--host-reference", source], &["zipf", "read", "6"]);
+        number(&report, "host", "swapped_in")
+    };
+    let fifo = brought_back("fifo", "soft-fault");
+    for source in SOURCES {
+        let clock = brought_back("clock", source);
+        assert!(clock < fifo, "{source}: {clock}, with fifo {fifo}");
+    }
+}
+
+#[test]
 fn guest_tables_are_read_while_several_processes_come_and_go() {
     let script = "for n in 1 2 3; do $0 2M zipf write 3 & done; wait";
     let options =

@@ -15,7 +15,8 @@ use abi::layout::ROOTS;
 use abi::roots::Roots;
 use vm_memory::{ByteValued, Bytes, GuestAddress};
 
-use super::super::Shared;
+use super::super::marks::Marks;
+use crate::memory::GuestRam;
 
 /// The bits of an entry (Intel SDM volume 3, table 4-20).
 const PRESENT: u64 = 1;
@@ -40,42 +41,41 @@ pub struct GuestTables {
 
 impl GuestTables {
     /// Whether the kernel has taken the bits away since they were last read.
-    pub fn are_swept(&self, shared: &Shared) -> bool {
-        let done = GuestAddress(ROOTS.0 + offset_of!(Roots, done) as u64);
-        is_resident(shared, ROOTS)
-            && shared.ram.memory().read_obj(done).is_ok_and(|done: u32| done == self.wanted)
+    pub fn are_swept(&self, ram: &GuestRam, marks: &Marks) -> bool {
+        Pass::new(ram, marks).read(ROOTS).is_some_and(|Wire(roots)| roots.done == self.wanted)
     }
 
     /// Reads the bits, and asks the kernel to take them away. Returns how many entries were looked at, and how many of them
     /// were marked.
-    pub fn pass(&mut self, shared: &Shared) -> io::Result<(u32, u32)> {
-        let mut pass = Pass {
-            shared,
-            tables: shared.ram.frames() / FRAMES_A_TABLE + SOME_TABLES,
-            looked_at: 0,
-            used: 0,
-        };
-        let at = GuestAddress(ROOTS.0);
+    pub fn pass(&mut self, ram: &GuestRam, marks: &Marks) -> io::Result<(u32, u32)> {
+        let mut pass = Pass::new(ram, marks);
         let Some(Wire(roots)) = pass.read(ROOTS) else { return Ok((0, 0)) };
         for &root in roots.roots.iter().take(roots.count as usize) {
             pass.walk(root.page_start(), TOP);
         }
         self.wanted = self.wanted.wrapping_add(1);
-        shared.ram.memory().write_obj(self.wanted, at).map_err(io::Error::other)?;
+        let wanted = GuestAddress(ROOTS.0 + offset_of!(Roots, wanted) as u64);
+        ram.memory().write_obj(self.wanted, wanted).map_err(io::Error::other)?;
         Ok((pass.looked_at, pass.used))
     }
 }
 
 /// One look at all tables.
 struct Pass<'a> {
-    shared: &'a Shared,
+    ram: &'a GuestRam,
+    marks: &'a Marks,
     /// How many it may still read.
     tables: u32,
     looked_at: u32,
     used: u32,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    const fn new(ram: &'a GuestRam, marks: &'a Marks) -> Self {
+        let tables = ram.frames() / FRAMES_A_TABLE + SOME_TABLES;
+        Self { ram, marks, tables, looked_at: 0, used: 0 }
+    }
+
     /// Marks what a table translates that was used, and the table itself if there is any.
     fn walk(&mut self, table: Gpa, level: u32) -> bool {
         let Some(left) = self.tables.checked_sub(1) else { return false };
@@ -87,7 +87,7 @@ impl Pass<'_> {
             let below = Gpa(entry & ADDRESS);
             any |= if level == 0 {
                 self.leaf(entry, below, 1)
-            } else if entry & LARGE != 0 {
+            } else if entry & LARGE != 0 && level < TOP {
                 self.leaf(entry, below, 1 << (9 * level))
             } else {
                 self.walk(below, level - 1)
@@ -105,30 +105,25 @@ impl Pass<'_> {
         if entry & ACCESSED == 0 {
             return false;
         }
-        self.used += 1;
         // A huge page costs as much as the tables that it saves.
-        self.tables = self.tables.saturating_sub(frames / ENTRIES as u32);
+        let Some(left) = self.tables.checked_sub(frames / ENTRIES as u32) else { return false };
+        (self.tables, self.used) = (left, self.used + 1);
         let start = page.0 & !(u64::from(frames) * PAGE_SIZE as u64 - 1);
         (0..u64::from(frames)).for_each(|n| self.mark(Gpa(start + n * PAGE_SIZE as u64)));
         true
     }
 
     fn mark(&self, page: Gpa) {
-        if let Some(frame) = self.shared.ram.index_of(page) {
-            self.shared.marks.used(frame);
+        if let Some(frame) = self.ram.index_of(page) {
+            self.marks.used(frame);
         }
     }
 
-    /// A page of the guest's, if it is in guest RAM.
+    /// A page of the guest's, if it is in guest RAM; it stays there while this thread reads it.
     fn read<T: ByteValued>(&self, page: Gpa) -> Option<T> {
-        is_resident(self.shared, page)
-            .then(|| self.shared.ram.memory().read_obj(GuestAddress(page.0)).ok())?
+        let frame = self.ram.index_of(page)?;
+        self.marks.is_resident(frame).then(|| self.ram.memory().read_obj(GuestAddress(page.0)).ok())?
     }
-}
-
-/// Whether a page of the guest's is in guest RAM, and stays there while this thread reads it.
-fn is_resident(shared: &Shared, page: Gpa) -> bool {
-    shared.ram.index_of(page).is_some_and(|frame| shared.marks.is_resident(frame))
 }
 
 /// [`Roots`] as bytes.
@@ -146,3 +141,107 @@ struct Table([u64; ENTRIES]);
 
 // SAFETY: an array of integers has no padding, and any bytes make a valid one.
 unsafe impl ByteValued for Table {}
+
+#[cfg(test)]
+mod tests {
+    use paging::policy::Pages;
+
+    use super::*;
+    use crate::memory::{FrameIndex, Size};
+
+    const USED: u64 = PRESENT | ACCESSED;
+
+    /// Guest RAM of 4 MiB, all of it resident.
+    struct Guest {
+        ram: GuestRam,
+        marks: Marks,
+    }
+
+    impl Guest {
+        fn new() -> Self {
+            let ram = GuestRam::new(Size::mib(4)).expect("a little memory");
+            let marks = Marks::new(ram.frames());
+            (0..ram.frames()).for_each(|frame| _ = marks.arrive(FrameIndex(frame), false, false));
+            Self { ram, marks }
+        }
+
+        /// Puts an entry into a table; tables and pages are named by their frames.
+        fn set(&self, table: u64, index: u64, entry: u64) {
+            self.ram.memory().write_obj(entry, GuestAddress(table << 12 | index << 3)).expect("guest RAM");
+        }
+
+        /// Tables at 512, 513, 514 and 515, one a level, under one root.
+        fn with_tables() -> Self {
+            let guest = Self::new();
+            (512..515).for_each(|table| guest.set(table, 1, (table + 1) << 12 | USED));
+            guest.ram.memory().write_obj(1u32, GuestAddress(ROOTS.0 + 8)).expect("guest RAM");
+            guest.ram.memory().write_obj(512u64 << 12, GuestAddress(ROOTS.0 + 16)).expect("guest RAM");
+            guest
+        }
+
+        fn pass(&self) -> (u32, u32) {
+            GuestTables::default().pass(&self.ram, &self.marks).expect("guest RAM")
+        }
+
+        fn is_used(&self, frame: u32) -> bool {
+            (&self.marks).referenced(frame)
+        }
+    }
+
+    #[test]
+    fn marked_pages_and_the_tables_above_them_are_used() {
+        let guest = Guest::with_tables();
+        guest.set(515, 7, 600 << 12 | USED);
+        guest.set(515, 8, 601 << 12 | PRESENT);
+        guest.set(515, 9, 602 << 12 | ACCESSED);
+        assert_eq!(guest.pass(), (2, 1));
+        assert!(guest.is_used(600) && (512..516).all(|table| guest.is_used(table)));
+        assert!(!guest.is_used(601) && !guest.is_used(602), "not used, and not there");
+    }
+
+    #[test]
+    fn a_huge_page_is_all_of_its_frames() {
+        let guest = Guest::with_tables();
+        guest.set(514, 1, USED | LARGE);
+        assert_eq!(guest.pass(), (1, 1));
+        assert!((0..512).all(|frame| guest.is_used(frame)) && !guest.is_used(516));
+    }
+
+    #[test]
+    fn the_next_pass_waits_for_the_kernel() {
+        let guest = Guest::with_tables();
+        let mut tables = GuestTables::default();
+        assert!(tables.are_swept(&guest.ram, &guest.marks));
+        tables.pass(&guest.ram, &guest.marks).expect("guest RAM");
+        assert!(!tables.are_swept(&guest.ram, &guest.marks));
+        guest.ram.memory().write_obj(1u32, GuestAddress(ROOTS.0 + 4)).expect("guest RAM");
+        assert!(tables.are_swept(&guest.ram, &guest.marks));
+    }
+
+    #[test]
+    fn tables_that_are_out_of_ram_are_passed_over() {
+        let guest = Guest::with_tables();
+        guest.set(515, 7, 600 << 12 | USED);
+        guest.marks.park(FrameIndex(514));
+        assert_eq!(guest.pass(), (0, 0));
+        guest.marks.park(guest.ram.index_of(ROOTS).expect("a frame of RAM"));
+        assert!(!GuestTables::default().are_swept(&guest.ram, &guest.marks));
+    }
+
+    #[test]
+    fn a_guest_that_lies_costs_a_bounded_time_and_reaches_nothing_outside_ram() {
+        let guest = Guest::with_tables();
+        // Every entry of the root leads to itself; then to far away.
+        (0..512).for_each(|index| guest.set(512, index, 512 << 12 | USED));
+        let (looked_at, _) = guest.pass();
+        assert!(looked_at <= 512 * (1024 / FRAMES_A_TABLE + SOME_TABLES), "{looked_at}");
+        (0..512).for_each(|index| guest.set(512, index, u64::MAX));
+        guest.pass();
+        (0..512).for_each(|index| guest.set(514, index, ADDRESS | USED | LARGE));
+        (0..256).for_each(|index| guest.set(512, index, 513 << 12 | USED));
+        guest.pass();
+        guest.ram.memory().write_obj(u32::MAX, GuestAddress(ROOTS.0 + 8)).expect("guest RAM");
+        (0..510).for_each(|n| guest.set(ROOTS.0 >> 12, 2 + n, u64::MAX - n));
+        assert_eq!(guest.pass(), (0, 0));
+    }
+}

@@ -143,11 +143,12 @@ impl<'a> Sampler<'a> {
         self.due += u64::from(evicted) * u64::from(frames) * ROUNDS_A_BUDGET;
         if let Method::GuestTables(tables) = &mut self.method {
             // All tables at once: they are not in the order of frames.
-            if self.due < u64::from(frames) * budget || !tables.are_swept(self.shared) {
+            let Shared { ram, marks, .. } = self.shared;
+            if self.due < u64::from(frames) * budget || !tables.are_swept(ram, marks) {
                 return Ok(());
             }
             self.due = 0;
-            return record(self.shared, || tables.pass(self.shared)).map_err(PagerError::Sample);
+            return record(self.shared, || tables.pass(ram, marks)).map_err(PagerError::Sample);
         }
         while self.due >= u64::from(CHUNK) * budget {
             self.due -= u64::from(CHUNK) * budget;
