@@ -168,7 +168,10 @@ impl Pager {
         if budget < MIN_BUDGET {
             return Err(PagerError::BudgetTooSmall(config.budget));
         }
-        let method = Method::of(config.reference)?;
+        let method = match Method::of(config.reference)? {
+            method if config.policy.asks_for_references() => method,
+            _ => Method::None,
+        };
         let uffd = open(config.reference)?;
         let eviction = match config.eviction {
             Some(Eviction::Move) if !uffd.can_move() => return Err(PagerError::NoMove),

@@ -10,6 +10,7 @@ mod progress;
 mod replay;
 mod table;
 mod units;
+mod victims;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,6 +31,7 @@ pub use progress::Progress;
 pub use replay::{Outcome, ReplayReport, Row};
 pub use table::table;
 pub use units::{Count, Nanos, Pages};
+use victims::Victims;
 
 /// A run, for people and for programs. Sizes are in bytes, counts in 4 KiB pages.
 #[derive(Debug, Serialize)]
@@ -145,6 +147,9 @@ impl fmt::Display for Report {
         }
         if let Some(huge) = self.guest_huge.filter(|huge| *huge != Huge::default()) {
             writeln!(f, "guest huge pages: {huge}")?;
+        }
+        if let Some(host) = &self.host_detail {
+            writeln!(f, "host victims: {}", Victims(host))?;
         }
         write!(f, "second level: {}", self.second_level)?;
         if let Some([small, huge_2m, huge_1g]) = self.mappings() {
