@@ -48,8 +48,8 @@ pub use staging::Eviction;
 use staging::Staging;
 use stats::Counters;
 pub use stats::{FaultStats, HostStats, Source};
+use trace::Recorder;
 pub use trace::TraceFile;
-use trace::start as start_trace;
 use uffd::{OpenError, Range, Uffd};
 
 /// The smallest budget, in frames: what one guest instruction can need at once, with room for reclaim to work in.
@@ -168,20 +168,11 @@ impl Pager {
         if budget < MIN_BUDGET {
             return Err(PagerError::BudgetTooSmall(config.budget));
         }
-        let method = match Method::of(config.reference)? {
-            method if config.policy.asks_for_references() => method,
-            _ => Method::None,
-        };
+        let method = Method::of(config.reference)?;
+        // A policy that asks for no references needs none.
+        let method = if config.policy.asks_for_references() { method } else { Method::None };
         let uffd = open(config.reference)?;
-        let eviction = match config.eviction {
-            Some(Eviction::Move) if !uffd.can_move() => return Err(PagerError::NoMove),
-            Some(Eviction::Copy) if config.reference == ReferenceSource::Pagemap => {
-                return Err(PagerError::CopyWithPagemap);
-            }
-            Some(eviction) => eviction,
-            None if uffd.can_move() => Eviction::Move,
-            None => Eviction::Copy,
-        };
+        let eviction = choose_eviction(&config, &uffd)?;
         let hands = Spread::new(config.policy, budget);
         let staging = Staging::new(&uffd, hands.berths(), eviction).map_err(PagerError::Register)?;
         let protect = eviction == Eviction::Copy || config.reference.protects();
@@ -201,14 +192,16 @@ impl Pager {
             on_failure: Mutex::new(Some(Box::new(on_failure))),
         });
         let mut pager = Self { shared, threads: Vec::new() };
-        let recorder = config.trace.map(|file| {
-            let (recorder, writer) = start_trace(file);
-            pager.spawn("host-trace", move |_| writer.run()).map(|()| recorder)
-        });
-        let recorder = recorder.transpose()?;
+        let recorder = config.trace.map(|file| pager.record_to(file)).transpose()?;
         pager.spawn("host-fault", move |shared| fault::run(shared, recorder))?;
         pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, hands, method).run())?;
         Ok(pager)
+    }
+
+    fn record_to(&mut self, file: TraceFile) -> Result<Recorder, PagerError> {
+        let (recorder, writer) = trace::start(file);
+        self.spawn("host-trace", move |_| writer.run())?;
+        Ok(recorder)
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce(&Shared) + Send + 'static) -> Result<(), PagerError> {
@@ -255,6 +248,7 @@ impl Drop for Pager {
     }
 }
 
+/// Opens a userfaultfd that can do what a reference source needs.
 fn open(reference: ReferenceSource) -> Result<Uffd, PagerError> {
     if reference != ReferenceSource::Pagemap {
         return Ok(Uffd::open()?);
@@ -263,6 +257,19 @@ fn open(reference: ReferenceSource) -> Result<Uffd, PagerError> {
         OpenError::Unsupported(error) => PagerError::NoPagemap(error),
         error @ OpenError::Permission => error.into(),
     })
+}
+
+/// How pages leave guest RAM: as was asked for, if the kernel can.
+fn choose_eviction(config: &PagerConfig, uffd: &Uffd) -> Result<Eviction, PagerError> {
+    match config.eviction {
+        Some(Eviction::Move) if !uffd.can_move() => Err(PagerError::NoMove),
+        Some(Eviction::Copy) if config.reference == ReferenceSource::Pagemap => {
+            Err(PagerError::CopyWithPagemap)
+        }
+        Some(eviction) => Ok(eviction),
+        None if uffd.can_move() => Ok(Eviction::Move),
+        None => Ok(Eviction::Copy),
+    }
 }
 
 /// Has every fault in guest RAM reported; with `protect` also writes to protected pages.
