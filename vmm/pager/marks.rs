@@ -20,7 +20,7 @@ use crate::memory::FrameIndex;
 const USED: u64 = 1;
 /// It would have to be written if it went now, as far as is known.
 const WRITTEN: u64 = 2;
-/// Nobody has looked since it came in: that it was written may be its arrival.
+/// Nobody has looked since it came in: a use that is found may be its arrival.
 const FRESH: u64 = 4;
 const RESIDENT: u64 = 8;
 
@@ -78,20 +78,16 @@ impl Marks {
         self.change(frame, |_| stamp.0);
     }
 
-    /// The page was used.
-    pub fn used(&self, frame: FrameIndex) {
-        self.change_resident(frame, |marks| marks | USED);
-    }
-
     /// The page was written to.
     pub fn written(&self, frame: FrameIndex) {
         self.change_resident(frame, |marks| marks | USED | WRITTEN);
     }
 
-    /// The page was written to since it was last looked at, or since it came in: the latter does not count, because what
-    /// brings a page in writes it. Returns whether it counts.
-    pub fn found_written(&self, frame: FrameIndex) -> bool {
-        let seen = |marks| if marks & FRESH == 0 { marks | USED | WRITTEN } else { marks & !FRESH };
+    /// The page was found used, or written to: since it was last looked at, or else since it came in, and then it may be no
+    /// more than what brought it in, and does not count. Returns whether it counts.
+    pub fn found(&self, frame: FrameIndex, written: bool) -> bool {
+        let use_of_it = USED | if written { WRITTEN } else { 0 };
+        let seen = |marks| if marks & FRESH == 0 { marks | use_of_it } else { marks & !FRESH };
         self.change_resident(frame, seen) & (RESIDENT | FRESH) == RESIDENT
     }
 
@@ -150,21 +146,22 @@ mod tests {
     fn only_a_resident_page_is_used_and_a_use_is_told_once() {
         let marks = Marks::new(40);
         let frame = FrameIndex(17);
-        marks.used(frame);
+        marks.written(frame);
         assert!(!(&marks).referenced(17), "nothing came in");
         assert_eq!(marks.arrive(frame, false, true), None);
         assert!(!(&marks).referenced(17) && (&marks).is_dirty(17));
-        marks.used(frame);
+        marks.written(frame);
         assert!((&marks).referenced(17) && !(&marks).referenced(17));
         assert!(!marks.is_resident(FrameIndex(16)) && !marks.is_resident(FrameIndex(18)));
     }
 
     #[test]
-    fn a_write_that_may_be_the_arrival_is_no_use() {
+    fn a_use_that_may_be_the_arrival_is_none() {
         let marks = Marks::new(1);
         marks.arrive(FrameIndex(0), false, false);
-        assert!(!marks.found_written(FrameIndex(0)) && !(&marks).referenced(0));
-        assert!(marks.found_written(FrameIndex(0)) && (&marks).referenced(0) && (&marks).is_dirty(0));
+        assert!(!marks.found(FrameIndex(0), false) && !(&marks).referenced(0));
+        assert!(marks.found(FrameIndex(0), false) && (&marks).referenced(0) && !(&marks).is_dirty(0));
+        assert!(marks.found(FrameIndex(0), true) && (&marks).referenced(0) && (&marks).is_dirty(0));
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl<'a> Pass<'a> {
 
     fn mark(&self, page: Gpa) {
         if let Some(frame) = self.ram.index_of(page) {
-            self.marks.used(frame);
+            self.marks.found(frame, false);
         }
     }
 
@@ -161,7 +161,10 @@ mod tests {
         fn new() -> Self {
             let ram = GuestRam::new(Size::mib(4)).expect("a little memory");
             let marks = Marks::new(ram.frames());
-            (0..ram.frames()).for_each(|frame| _ = marks.arrive(FrameIndex(frame), false, false));
+            for frame in (0..ram.frames()).map(FrameIndex) {
+                marks.arrive(frame, false, false);
+                assert!(!marks.found(frame, false), "it was looked at since");
+            }
             Self { ram, marks }
         }
 

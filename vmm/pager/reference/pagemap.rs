@@ -40,7 +40,7 @@ impl Pagemap {
             let (runs, scanned) = self.scan(range)?;
             for page in runs.iter().flat_map(|run| (run.start.0..run.end.0).step_by(PAGE_SIZE)) {
                 let frame = shared.ram.index_of_hva(Hva(page));
-                used += u32::from(frame.is_some_and(|frame| shared.marks.found_written(frame)));
+                used += u32::from(frame.is_some_and(|frame| shared.marks.found(frame, true)));
             }
             range.start = scanned;
         }
