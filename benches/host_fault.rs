@@ -13,7 +13,7 @@ use abi::addr::{Hva, PAGE_SIZE};
 use bifold::measure::LatencySummary;
 use bifold::memory::{GuestRam, Size};
 use bifold::pager::uffd::{Message, Range, Uffd};
-use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, slots_needed};
+use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, ReferenceSource, TraceFile, slots_needed};
 use bifold::store::{PageBytes, Store, StoreSpec};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
@@ -26,18 +26,27 @@ fn main() {
     println!("bare userfaultfd round trip: {:.1} us a page", micros(bare));
     println!();
     println!(
-        "{:<8} {:<6} {:<6} {:<16} {:>8} {:>8} {:>7} {:>8} {:>8}",
-        "store", "policy", "evict", "pass", "us/touch", "k/s", "ratio", "p50 us", "p99 us"
+        "{:<8} {:<6} {:<6} {:<13} {:<16} {:>8} {:>8} {:>7} {:>8} {:>8}",
+        "store", "policy", "evict", "reference", "pass", "us/touch", "k/s", "ratio", "p50 us", "p99 us"
     );
-    for (spec, policy, eviction) in [
-        (StoreSpec::Memory, PolicyKind::Fifo, Eviction::Move),
-        (StoreSpec::Memory, PolicyKind::Clock, Eviction::Move),
-        (StoreSpec::Memory, PolicyKind::Fifo, Eviction::Copy),
-        (StoreSpec::Temporary, PolicyKind::Fifo, Eviction::Move),
-        (StoreSpec::Temporary, PolicyKind::Clock, Eviction::Move),
+    let soft = ReferenceSource::SoftFault;
+    for (spec, policy, eviction, reference) in [
+        (StoreSpec::Memory, PolicyKind::Fifo, Eviction::Move, soft),
+        (StoreSpec::Memory, PolicyKind::Clock, Eviction::Move, soft),
+        (StoreSpec::Memory, PolicyKind::Clock, Eviction::Move, ReferenceSource::WriteProtect),
+        (StoreSpec::Memory, PolicyKind::Clock, Eviction::Move, ReferenceSource::Pagemap),
+        (StoreSpec::Memory, PolicyKind::Fifo, Eviction::Copy, soft),
+        (StoreSpec::Temporary, PolicyKind::Fifo, Eviction::Move, soft),
+        (StoreSpec::Temporary, PolicyKind::Clock, Eviction::Move, soft),
     ] {
-        passes(&spec, policy, eviction, bare);
+        passes(&spec, (policy, eviction, reference), None, bare);
     }
+    println!();
+    println!("with a record of every fault:");
+    let trace = tempfile::NamedTempFile::new().expect("a temporary file");
+    let file = trace.reopen().expect("our own file");
+    let trace = Some((trace.path().to_owned(), file));
+    passes(&StoreSpec::Memory, (PolicyKind::Fifo, Eviction::Move, soft), trace, bare);
 }
 
 /// A touch that a thread answers at once with a page of zeros.
@@ -66,12 +75,18 @@ fn bare_round_trip() -> Duration {
     })
 }
 
-fn passes(spec: &StoreSpec, policy: PolicyKind, eviction: Eviction, bare: Duration) {
+fn passes(
+    spec: &StoreSpec,
+    (policy, eviction, reference): (PolicyKind, Eviction, ReferenceSource),
+    trace: Option<TraceFile>,
+    bare: Duration,
+) {
     let ram = GuestRam::new(RAM).expect("address space");
     let pages = RAM.pages();
     let store =
         Arc::new(Store::open(spec, slots_needed(RAM) as u32).unwrap_or_else(|error| panic!("{error}")));
-    let config = PagerConfig { budget: BUDGET, policy, store, eviction: Some(eviction), huge: None };
+    let config =
+        PagerConfig { budget: BUDGET, policy, store, reference, eviction: Some(eviction), huge: None, trace };
     let pager =
         Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
     // `touch` is given the number of the touch, and a random number.
@@ -86,10 +101,11 @@ fn passes(spec: &StoreSpec, policy: PolicyKind, eviction: Eviction, bare: Durati
         let stats = pager.stats();
         let latency = source(&stats, pass);
         println!(
-            "{:<8} {:<6} {:<6} {pass:<16} {:>8.1} {:>8.1} {:>7.2} {:>8.1} {:>8.1}",
+            "{:<8} {:<6} {:<6} {:<13} {pass:<16} {:>8.1} {:>8.1} {:>7.2} {:>8.1} {:>8.1}",
             stats.store.kind,
             stats.policy,
             stats.eviction,
+            stats.reference,
             micros(a_page),
             1000.0 / micros(a_page),
             a_page.as_secs_f64() / bare.as_secs_f64(),
@@ -106,6 +122,10 @@ fn passes(spec: &StoreSpec, policy: PolicyKind, eviction: Eviction, bare: Durati
         read(&ram, random % if step % 10 == 0 { pages } else { hot });
     });
     let stats = pager.stop();
+    if stats.sampling.looked_at > 0 {
+        let ns = stats.sampling.ns as f64 / stats.sampling.looked_at as f64;
+        println!("    sampled {} frames, {ns:.1} us a 1000", stats.sampling.looked_at);
+    }
     println!(
         "    evicted {} clean, {} dirty; {} rescued (p50 {:.1} us), peak {} of {} frames",
         stats.evicted_clean,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use abi::addr::PAGE_SIZE;
 use bifold::memory::{GuestRam, Size};
-use bifold::pager::{Eviction, Pager, PagerConfig, slots_needed};
+use bifold::pager::{Eviction, Pager, PagerConfig, ReferenceSource, slots_needed};
 use bifold::store::{Store, StoreSpec};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
@@ -64,8 +64,10 @@ fn the_budget_is_never_exceeded() {
             budget: Size::from_pages(BUDGET_PAGES),
             policy,
             store,
+            reference: ReferenceSource::default(),
             eviction: Some(eviction),
             huge: None,
+            trace: None,
         };
         let pager =
             Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));

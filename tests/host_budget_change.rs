@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use abi::addr::PAGE_SIZE;
 use bifold::memory::{GuestRam, Size};
-use bifold::pager::{Eviction, Pager, PagerConfig, PagerError, slots_needed};
+use bifold::pager::{Eviction, Pager, PagerConfig, PagerError, ReferenceSource, slots_needed};
 use bifold::store::{Store, StoreSpec};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
@@ -23,7 +23,15 @@ fn paged(eviction: Eviction, policy: PolicyKind, budget: u32) -> (GuestRam, Page
     let ram = GuestRam::new(RAM).expect("a little memory");
     let store = Store::open(&StoreSpec::Memory, slots_needed(RAM) as u32).expect("memory");
     let budget = Size::from_pages(budget);
-    let config = PagerConfig { budget, policy, store: Arc::new(store), eviction: Some(eviction), huge: None };
+    let config = PagerConfig {
+        budget,
+        policy,
+        store: Arc::new(store),
+        eviction: Some(eviction),
+        huge: None,
+        reference: ReferenceSource::default(),
+        trace: None,
+    };
     let pager =
         Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
     (ram, pager)

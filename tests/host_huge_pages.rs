@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use abi::addr::PAGE_SIZE;
 use bifold::memory::{Backing, GuestRam, Size};
-use bifold::pager::{HostStats, HugeSwap, MIN_HUGE_BUDGET, Pager, PagerConfig, PagerError, slots_needed};
+use bifold::pager::{
+    HostStats, HugeSwap, MIN_HUGE_BUDGET, Pager, PagerConfig, PagerError, ReferenceSource, slots_needed,
+};
 use bifold::store::{Store, StoreSpec};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
@@ -37,6 +39,8 @@ impl Paged {
             store: Arc::clone(&store),
             eviction: None,
             huge: Some(swap),
+            reference: ReferenceSource::default(),
+            trace: None,
         };
         let pager =
             Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
@@ -155,8 +159,15 @@ fn a_budget_of_a_few_huge_pages_is_refused() {
     let ram = GuestRam::backed(RAM, Some(Backing::Transparent)).expect("a little memory");
     let store = Arc::new(Store::open(&StoreSpec::Memory, slots_needed(RAM) as u32).expect("memory"));
     let budget = Size::from_pages(MIN_HUGE_BUDGET - 1);
-    let config =
-        PagerConfig { budget, policy: PolicyKind::Fifo, store, eviction: None, huge: Some(HugeSwap::Keep) };
+    let config = PagerConfig {
+        budget,
+        policy: PolicyKind::Fifo,
+        store,
+        eviction: None,
+        huge: Some(HugeSwap::Keep),
+        reference: ReferenceSource::default(),
+        trace: None,
+    };
     let refused = Pager::start(&ram, config, |_| {}).err();
     assert!(matches!(refused, Some(PagerError::BudgetTooSmallForHuge(_))), "{refused:?}");
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use abi::addr::PAGE_SIZE;
 use bifold::memory::{GuestRam, Size};
-use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, PagerError, slots_needed};
+use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, PagerError, ReferenceSource, slots_needed};
 use bifold::store::{Store, StoreError, StoreSpec};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
@@ -37,8 +37,10 @@ impl Paged {
             budget: Size::from_pages(BUDGET_PAGES),
             policy,
             store: Arc::clone(&store),
+            reference: ReferenceSource::default(),
             eviction: Some(eviction),
             huge: None,
+            trace: None,
         };
         let (sender, failures) = channel();
         let on_failure = move |error| sender.send(error).expect("the test listens");
@@ -367,8 +369,15 @@ fn a_store_that_is_full_is_reported_once() {
 fn a_budget_of_all_of_guest_ram_evicts_nothing() {
     let ram = GuestRam::new(Size::mib(1)).expect("a little memory");
     let store = Arc::new(Store::open(&StoreSpec::Memory, 1).expect("memory"));
-    let config =
-        PagerConfig { budget: Size::mib(1), policy: PolicyKind::Clock, store, eviction: None, huge: None };
+    let config = PagerConfig {
+        budget: Size::mib(1),
+        policy: PolicyKind::Clock,
+        store,
+        reference: ReferenceSource::default(),
+        eviction: None,
+        huge: None,
+        trace: None,
+    };
     let pager =
         Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
     for page in 0..256 {
@@ -386,8 +395,10 @@ fn a_budget_that_nothing_can_run_in_is_refused() {
         budget: Size::from_pages(16),
         policy: PolicyKind::Fifo,
         store,
+        reference: ReferenceSource::default(),
         eviction: None,
         huge: None,
+        trace: None,
     };
     let error = Pager::start(&ram, config, |_| {}).err().expect("too small");
     assert_eq!(

@@ -143,6 +143,8 @@ pub mod option {
     pub const RESIDENT: &str = "resident";
     /// `on`: the VMM takes [`crate::trace`].
     pub const TRACE: &str = "trace";
+    /// `on`: the VMM reads [`crate::roots`].
+    pub const ROOTS: &str = "roots";
     /// `off`: each page is read from swap when it is asked for.
     pub const READAHEAD: &str = "readahead";
     /// `watch`: working sets are estimated; `on`: and processes held back that do not fit.

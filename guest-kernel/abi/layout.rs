@@ -31,6 +31,8 @@ pub const STATS: Gpa = Gpa(0x5_0000);
 pub const BOOT_STACK_TOP: Gpa = Gpa(0x8_0000);
 /// [`crate::trace::Buffer`], where the VMM asks for one.
 pub const TRACE: Gpa = Gpa(0x8_0000);
+/// [`crate::roots::Roots`], where the VMM asks for them.
+pub const ROOTS: Gpa = Gpa(0x9_0000);
 /// The kernel image is loaded at or above this address.
 pub const KERNEL: Gpa = Gpa(0x10_0000);
 /// Where the first range of RAM ends at the latest.

@@ -11,8 +11,9 @@ pub mod boot;
 pub mod files;
 pub mod layout;
 pub mod port;
+pub mod roots;
 pub mod stats;
 pub mod trace;
 
 /// Version of this contract. The kernel refuses boot information of another version.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;

@@ -342,8 +342,11 @@ impl Kernel {
         self.system.memory.stats.ticks += 1;
         self.system.memory.publish();
         self.system.memory.tick();
-        let System { load, tasks, memory, .. } = &mut self.system;
+        let System { load, sweep, tasks, memory, machine, .. } = &mut self.system;
         load.tick(tasks, memory);
+        if let Some(sweep) = sweep {
+            sweep.tick(tasks, &machine.clock);
+        }
         if self.system.tasks.space.promotes {
             self.system.memory.promote_next(&mut self.system.tasks.space);
         }

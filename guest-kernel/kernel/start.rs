@@ -26,6 +26,7 @@ use crate::heap::Heap;
 use crate::kernel::{Kernel, power_off, system_call_from_user, trap_from_user};
 use crate::process::exec::{self, Arguments, Loaded};
 use crate::process::load::{Load, LoadControl};
+use crate::process::sweep::Sweep;
 use crate::process::tasks::{ProcessSlot, Tasks};
 use crate::process::{self, Limits, Process, Thread, UNLIMITED, command_of};
 use crate::random::Random;
@@ -242,6 +243,9 @@ fn program(
         Process { limits, ..Process::first(slot, file, path, directory, command_of(&argv)) }
     };
     let thread = Thread::new(process::FIRST, ProcessSlot(0), entry, stack);
+    let swept = option_value(info, option::ROOTS) == Some("on");
+    // SAFETY: asking for it, the VMM set the page aside; this is the only call.
+    let sweep = swept.then(|| unsafe { Sweep::new() });
     let system = System {
         memory,
         tasks: Tasks::new(process, space, thread),
@@ -257,6 +261,7 @@ fn program(
         },
         tree,
         load: Load::new(load_control(info)),
+        sweep,
         root,
         since: 0,
     };

@@ -43,6 +43,11 @@ impl<const LISTS: u32> Ring<LISTS> {
         self.links.len() as u32 - LISTS
     }
 
+    /// What it takes.
+    pub(crate) const fn bytes(&self) -> usize {
+        size_of_val(self.links.as_slice())
+    }
+
     /// The place of a frame.
     pub(crate) const fn node(&self, frame: u32) -> Node {
         Node(frame + LISTS)

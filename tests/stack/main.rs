@@ -14,6 +14,7 @@ mod control;
 mod demo;
 mod explore;
 mod foreign_kernel;
+mod host_reference;
 mod huge_pages;
 mod kernel_elf;
 mod limits;

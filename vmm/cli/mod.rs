@@ -15,6 +15,7 @@ mod outcome;
 mod output;
 mod policy;
 mod program;
+mod reference;
 mod replay;
 mod run;
 mod store;

@@ -12,11 +12,11 @@ use paging::policy::PolicyKind;
 use rustix::termios::{isatty, tcgetwinsize};
 
 use super::output::create;
-use super::{guest, limits, outcome, policy, program, store};
+use super::{guest, limits, outcome, policy, program, reference, store};
 use crate::devices::{Access, DiskFile, FileSpec, FolderSpec};
 use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Start, Streams, libraries};
 use crate::memory::{Backing, Size};
-use crate::pager::{HugeSwap, PagerKind};
+use crate::pager::{HugeSwap, PagerKind, TraceFile};
 use crate::report::Report;
 
 /// Run a Linux program in a guest, or another kernel
@@ -48,6 +48,8 @@ pub struct Args {
     /// What becomes of a huge page of guest RAM that the host evicts: keep (it goes and comes whole), split or auto
     #[arg(long, value_name = "keep|split|auto", default_value = "auto")]
     pub huge_swap: HugeSwap,
+    #[command(flatten)]
+    pub reference: reference::ReferenceArgs,
     /// Make a file of the host visible in the guest: :ro read-only, :create=SIZE as one that may grow to SIZE and is made if
     /// it is not there (may be repeated)
     #[arg(long, value_name = "HOST[:GUEST][:ro|:create=SIZE]", conflicts_with = "kernel")]
@@ -67,6 +69,9 @@ pub struct Args {
     /// Record every fault of the guest in a file, for bifold replay
     #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
     pub trace: Option<PathBuf>,
+    /// Record every fault of the host's pager in a file, for bifold replay
+    #[arg(long, value_name = "FILE", requires = "host_ram")]
+    pub host_trace: Option<PathBuf>,
     /// Run this 64-bit ELF kernel instead of ours; its serial port is standard output
     #[arg(long, value_name = "ELF")]
     pub kernel: Option<PathBuf>,
@@ -107,6 +112,8 @@ pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCo
         host_pager: args.host_pager,
         host_policy: args.host_policy,
         huge_swap: args.huge_swap,
+        host_reference: args.reference.source(args.kernel.is_some())?,
+        host_trace: trace_file("--host-trace", args.host_trace.as_deref())?,
         store: args.store.config(),
         guest,
         timeout: args.timeout.map(Duration::from_secs),
@@ -145,8 +152,7 @@ fn program_of(args: &Args) -> Result<Program, Box<dyn Error>> {
     let files =
         files_of(args, program, loader.as_deref())?.iter().map(DiskFile::open).collect::<Result<_, _>>()?;
     (start.terminals, start.window) = terminals();
-    let trace = args.trace.as_deref().map(|path| create("--trace", path)).transpose()?;
-    let trace = trace.map(|(path, file)| (path.to_owned(), file));
+    let trace = trace_file("--trace", args.trace.as_deref())?;
     let swap = args.swap.or(Size::from_bytes(args.ram.bytes() * 4).ok());
     Ok(Program { start, files, swap, trace, paging: args.guest.paging(), streams })
 }
@@ -205,6 +211,12 @@ fn terminals() -> (u32, (u16, u16)) {
     let bits = terminals.clone().fold(0, |bits, (number, _)| bits | 1 << number);
     let window = terminals.map(|(_, stream)| tcgetwinsize(stream)).find_map(Result::ok);
     (bits, window.map_or((0, 0), |window| (window.ws_col, window.ws_row)))
+}
+
+/// Makes the file of a trace, if one is wanted.
+fn trace_file(option: &'static str, path: Option<&Path>) -> Result<Option<TraceFile>, Box<dyn Error>> {
+    let file = path.map(|path| create(option, path)).transpose()?;
+    Ok(file.map(|(path, file)| (path.to_owned(), file)))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {

@@ -18,7 +18,7 @@ use crate::control::ControlError;
 use crate::devices::{FileDisk, FileError, GuestLog, InputReader, SwapDisk, TracePort};
 use crate::guest;
 use crate::memory::{Backing, GuestRam, RamError};
-use crate::pager::{self, AnyPager, KernelPager, Pager, PagerConfig, PagerError, PagerKind};
+use crate::pager::{self, AnyPager, KernelPager, Pager, PagerConfig, PagerError, PagerKind, ReferenceSource};
 use crate::store::{Store, StoreError};
 
 /// Why a machine could not be built, or could not go on.
@@ -86,7 +86,7 @@ impl Machine {
     /// # Errors
     /// A part cannot be had.
     pub fn new(
-        config: Config,
+        mut config: Config,
         pager_failed: impl FnOnce(PagerError) + Send + 'static,
     ) -> Result<Self, MachineError> {
         let ram = GuestRam::backed(config.ram, config.backing)?;
@@ -95,9 +95,10 @@ impl Machine {
         let vcpu = vm.vcpu()?;
         let store = open_store(&config)?;
         // Before anything touches guest RAM: the pager must know of every page in it.
-        let pager = start_pager(&config, &ram, store.as_ref(), pager_failed)?;
+        let pager = start_pager(&mut config, &ram, store.as_ref(), pager_failed)?;
         let clocks = clocks(&vcpu)?;
-        let parts = Parts { vm: &vm, ram: &ram, vcpu: &vcpu, clocks };
+        let reads_tables = config.host_reference == ReferenceSource::GuestTables && pager.is_some();
+        let parts = Parts { vm: &vm, ram: &ram, vcpu: &vcpu, clocks, reads_tables };
         let (buses, input) = match config.guest {
             Guest::Kernel(image) => (parts.kernel_alone(&image)?, None),
             Guest::Program(program) => parts.program(*program, store)?,
@@ -113,6 +114,8 @@ struct Parts<'a> {
     ram: &'a GuestRam,
     vcpu: &'a VcpuFd,
     clocks: Clocks,
+    /// The host reads the guest's page tables.
+    reads_tables: bool,
 }
 
 impl Parts<'_> {
@@ -138,6 +141,9 @@ impl Parts<'_> {
             start.options.push(format!("{}=on", option::TRACE));
             let port = TracePort::new(self.ram.memory().clone(), trace, self.clocks.tsc_khz);
             board.add_trace_port(port.map_err(MachineError::Trace)?)?;
+        }
+        if self.reads_tables {
+            start.options.push(format!("{}=on", option::ROOTS));
         }
         let input = board.add_streams(streams)?;
         let (buses, devices) = board.finish();
@@ -176,7 +182,7 @@ fn open_store(config: &Config) -> Result<Option<Arc<Store>>, StoreError> {
 }
 
 fn start_pager(
-    config: &Config,
+    config: &mut Config,
     ram: &GuestRam,
     store: Option<&Arc<Store>>,
     failed: impl FnOnce(PagerError) + Send + 'static,
@@ -190,8 +196,10 @@ fn start_pager(
         budget,
         policy: config.host_policy,
         store: Arc::clone(store),
+        reference: config.host_reference,
         eviction: None,
         huge: (config.backing == Some(Backing::Transparent)).then_some(config.huge_swap),
+        trace: config.host_trace.take(),
     };
     Pager::start(ram, config, failed).map(AnyPager::Uffd).map(Some)
 }

@@ -15,7 +15,7 @@ use super::guest_paging::GuestPaging;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::Size;
-use crate::pager::{HugeSwap, PagerKind};
+use crate::pager::{HugeSwap, PagerKind, ReferenceSource};
 use crate::store::StoreConfig;
 
 /// A bundled program, and the machine that it gets.
@@ -86,6 +86,8 @@ impl Bundled {
             host_pager: PagerKind::Uffd,
             host_policy: self.host_policy,
             huge_swap: HugeSwap::Auto,
+            host_reference: ReferenceSource::default(),
+            host_trace: None,
             store: self.store,
             guest: Guest::Program(Box::new(program)),
             timeout: None,

@@ -12,7 +12,7 @@ use super::guest_paging::GuestPaging;
 use super::vm::Hypervisor;
 use crate::devices::DiskFile;
 use crate::memory::{Backing, Size};
-use crate::pager::{HugeSwap, PagerKind};
+use crate::pager::{HugeSwap, PagerKind, ReferenceSource, TraceFile};
 use crate::store::StoreConfig;
 
 /// What to run, and in what.
@@ -33,6 +33,10 @@ pub struct Config {
     pub host_policy: PolicyKind,
     /// What becomes of huge pages of guest RAM that the host evicts.
     pub huge_swap: HugeSwap,
+    /// How the host finds out which frames are used.
+    pub host_reference: ReferenceSource,
+    /// Where a record of the host's faults goes.
+    pub host_trace: Option<TraceFile>,
     /// Where pages out of RAM are, the host's and the guest's.
     pub store: StoreConfig,
     /// What runs.

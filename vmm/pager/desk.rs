@@ -8,16 +8,18 @@ use std::collections::VecDeque;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::trace::Recorder;
 use super::uffd::Fault;
 
 /// How many threads there are.
 pub const THREADS: u32 = 3;
 
 /// The place where the lead is passed on.
-#[derive(Debug, Default)]
 pub struct Desk {
     state: Mutex<State>,
     vacant: Condvar,
+    /// Takes down what was answered, if that is wanted.
+    pub recorder: Option<Mutex<Recorder>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +32,11 @@ struct State {
 }
 
 impl Desk {
+    /// Nobody leads yet.
+    pub fn new(recorder: Option<Recorder>) -> Self {
+        Self { state: Mutex::default(), vacant: Condvar::new(), recorder: recorder.map(Mutex::new) }
+    }
+
     /// Waits for the lead. `busy`: since the last time this thread did something slow. `false` when the desk is closed.
     pub fn lead(&self, busy: bool) -> bool {
         let mut state = self.state.lock();

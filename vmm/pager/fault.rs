@@ -8,8 +8,6 @@ use std::io;
 use std::thread;
 use std::time::Instant;
 
-use abi::addr::Hva;
-
 use super::desk::Desk;
 use super::fill::{Filler, refused, settle, settle_whole};
 use super::frames::{FrameState, GROUP, GroupGuard, Whole, head};
@@ -19,7 +17,7 @@ use super::room::Units;
 use super::staging::zeros;
 use super::stats::Source;
 use super::streams::Plan;
-use super::uffd::{Fault, Message};
+use super::uffd::{Fault, Message, Range};
 use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
 use crate::store::Origin;
@@ -100,7 +98,11 @@ impl Server<'_> {
         let start = Instant::now();
         let answered = self.serve(fault).and_then(|(source, next)| {
             if let Some(source) = source {
-                shared.counters.served(source, start.elapsed());
+                let time = start.elapsed();
+                shared.counters.served(source, time);
+                if let Some(recorder) = &self.desk.recorder {
+                    recorder.lock().record(shared, fault, source, start, time);
+                }
             }
             self.work_ahead(next)
         });
@@ -143,7 +145,7 @@ impl Server<'_> {
         let (mut units, mut stream) = (None::<Units<'_>>, None);
         loop {
             let guard = shared.frames.lock(frame);
-            let guard = match self.rescue(fault.page, frame, guard)? {
+            let guard = match self.rescue(fault, frame, guard)? {
                 Rescue::Done(source) => return Ok((source, Next::Nothing)),
                 Rescue::Out(guard) => guard,
             };
@@ -174,7 +176,7 @@ impl Server<'_> {
     /// Deals with all pages that are in guest RAM, come anyway, or are parked.
     fn rescue<'g>(
         &self,
-        page: Hva,
+        fault: Fault,
         frame: FrameIndex,
         mut guard: GroupGuard<'g>,
     ) -> Result<Rescue<'g>, PagerError> {
@@ -186,16 +188,22 @@ impl Server<'_> {
                 settle_whole(shared, &mut guard, frame);
                 Ok(Rescue::Done(Some(Source::Rescued)))
             }
+            (Whole::No, FrameState::Resident(_)) if fault.protected => {
+                // It was protected to see this write.
+                shared.uffd.protect(Range::page(fault.page), false).map_err(refused(frame))?;
+                shared.marks.written(frame);
+                shared.counters.caught.add(1);
+                Ok(Rescue::Done(None))
+            }
             (Whole::Resident, _) | (_, FrameState::Resident(_)) => {
                 // Someone else's fault brought it in meanwhile.
-                shared.uffd.wake(page).map_err(refused(frame))?;
+                shared.uffd.wake(fault.page).map_err(refused(frame))?;
                 Ok(Rescue::Done(None))
             }
             (_, FrameState::Filling(_)) => Ok(Rescue::Done(None)),
             (_, FrameState::Parked(berth)) => {
-                shared.staging.unpark(&shared.uffd, berth, page).map_err(refused(frame))?;
-                shared.references.set(frame);
-                settle(shared, guard, frame, shared.staging.slot(berth));
+                shared.staging.unpark(&shared.uffd, berth, fault.page).map_err(refused(frame))?;
+                settle(shared, guard, frame, (shared.staging.slot(berth), true));
                 Ok(Rescue::Done(Some(Source::Rescued)))
             }
             (_, FrameState::Zero | FrameState::Writing(_) | FrameState::Stored(_)) => Ok(Rescue::Out(guard)),
@@ -224,7 +232,7 @@ impl Server<'_> {
             FrameState::Writing(berth) => {
                 shared.uffd.copy(fault.page, shared.staging.at(berth)).map_err(refused(frame))?;
                 units.keep(1);
-                settle(shared, guard, frame, None);
+                settle(shared, guard, frame, (None, true));
                 return Ok(Source::Rescued);
             }
             FrameState::Stored(slot) if shared.store.origin_of(slot) == Some(Origin::File) => self.pass_on(),

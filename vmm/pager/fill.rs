@@ -6,7 +6,7 @@
 //! fails they stay `Filling`, and whoever waits for them goes on waiting: nobody is given a wrong page.
 
 use abi::addr::Hva;
-use paging::policy::Policy;
+use paging::policy::{PageKey, Policy};
 
 use super::frames::{FrameState, GROUP, GroupGuard, Whole, head};
 use super::landing::Landing;
@@ -49,7 +49,7 @@ impl<'a> Filler<'a> {
         let Some(slot) = guard.state(frame).slot() else {
             place(shared, page, zeros(), frame)?;
             units.keep(1);
-            settle(shared, guard, frame, None);
+            settle(shared, guard, frame, (None, false));
             return Ok(Source::Zero);
         };
         guard.set(frame, FrameState::Filling(Some(slot)));
@@ -58,7 +58,7 @@ impl<'a> Filler<'a> {
         let guard = shared.frames.lock(frame);
         place(shared, page, hva(&self.row[0]), frame)?;
         units.keep(1);
-        settle(shared, guard, frame, Some(slot).filter(|_| !write));
+        settle(shared, guard, frame, (Some(slot).filter(|_| !write), false));
         if write {
             shared.store.release(slot);
         }
@@ -92,7 +92,7 @@ impl<'a> Filler<'a> {
             guard.set(frame, FrameState::Resident(slot));
         }
         guard.set_whole(Whole::Resident);
-        shared.policy.lock().insert(first.0);
+        admit(shared, first, false, true);
         shared.counters.whole_in.add(1);
         Ok(source)
     }
@@ -212,10 +212,9 @@ impl<'a> Filler<'a> {
             placed += self.place_row(&out[placed..], placed)? as usize;
         }
         units.keep(out.len() as u32);
-        let mut policy = shared.policy.lock();
         for (&frame, &slot) in out.iter().zip(&slots) {
             guard.set(frame, FrameState::Resident(slot));
-            policy.insert(frame.0);
+            admit(shared, frame, false, slot.is_none());
         }
         guard.hints().was_split = true;
         Ok(Some(out.len() as u32))
@@ -287,18 +286,30 @@ fn place(shared: &Shared, to: Hva, from: Hva, frame: FrameIndex) -> Result<(), P
     shared.uffd.copy(to, from).map_err(|outcome| PagerError::Refused { frame, outcome })
 }
 
-/// A small page is in guest RAM: from now on it may be evicted.
-pub fn settle(shared: &Shared, mut guard: GroupGuard<'_>, frame: FrameIndex, slot: Option<Slot>) {
+/// A small page is in guest RAM: from now on it may be evicted. That it was only brought in does not count as a use.
+pub fn settle(
+    shared: &Shared,
+    mut guard: GroupGuard<'_>,
+    frame: FrameIndex,
+    (slot, used): (Option<Slot>, bool),
+) {
     guard.set(frame, FrameState::Resident(slot));
     guard.hints().was_split = true;
-    shared.policy.lock().insert(frame.0);
+    admit(shared, frame, used, slot.is_none());
+}
+
+/// The policy is told of a page that came, or of a huge one by its first frame.
+fn admit(shared: &Shared, frame: FrameIndex, used: bool, written: bool) {
+    if let Some(stamp) = shared.marks.arrive(frame, used, written) {
+        shared.ghosts.return_of(stamp);
+    }
+    shared.policy.lock().insert_page(frame.0, PageKey(frame.0.into()));
 }
 
 /// A huge page's group is in guest RAM again, after a touch at `frame`.
 pub fn settle_whole(shared: &Shared, guard: &mut GroupGuard<'_>, frame: FrameIndex) {
     guard.set_whole(Whole::Resident);
-    shared.references.set(head(frame));
-    shared.policy.lock().insert(head(frame).0);
+    admit(shared, head(frame), true, true);
     guard.hints().touched((frame.0 % GROUP) as u16);
 }
 

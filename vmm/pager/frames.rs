@@ -149,6 +149,12 @@ impl FrameTable {
         Self { frames, groups: (0..frames.div_ceil(GROUP)).map(|_| Mutex::default()).collect() }
     }
 
+    /// What it takes: the states of the groups of which a frame was ever used, and an entry for each group.
+    pub fn bytes(&self) -> usize {
+        let used = self.groups.iter().filter(|group| group.lock().words.is_some()).count();
+        used * size_of::<[u32; GROUP as usize]>() + self.groups.len() * size_of::<Mutex<Group>>()
+    }
+
     /// Locks the group of a frame of guest RAM.
     pub fn lock(&self, frame: FrameIndex) -> GroupGuard<'_> {
         let number = frame.0 / GROUP;

@@ -18,16 +18,19 @@ mod desk;
 mod fault;
 mod fill;
 mod frames;
+mod ghosts;
 mod huge;
 mod kernel;
 mod landing;
+mod marks;
 mod patience;
 mod reclaim;
-mod references;
+mod reference;
 mod room;
 mod staging;
 mod stats;
 mod streams;
+mod trace;
 pub mod uffd;
 
 use std::io;
@@ -45,17 +48,22 @@ use crate::store::{SEGMENT_PAGES, Store, StoreError};
 pub use any::{AnyPager, PagerKind};
 use desk::Desk;
 use frames::{FrameState, FrameTable, GROUP};
+use ghosts::Ghosts;
 pub use huge::HugeSwap;
 pub use kernel::{KernelError, KernelPager, SWAP_ON, check_swap};
+use marks::Marks;
 use reclaim::{Reclaim, Spread};
-use references::References;
+use reference::Method;
+pub use reference::{ReferenceSource, Sampling};
 use room::Room;
 pub use staging::Eviction;
 use staging::Staging;
 use stats::Counters;
 pub use stats::{FaultStats, HostStats, Source};
 use streams::Streams;
-use uffd::{Range, Uffd};
+use trace::Recorder;
+pub use trace::TraceFile;
+use uffd::{OpenError, Range, Uffd};
 
 /// The smallest budget, in frames: what one guest instruction can need at once, with room for reclaim to work in.
 pub const MIN_BUDGET: u32 = 64;
@@ -71,7 +79,7 @@ pub const fn slots_needed(ram: Size) -> u64 {
 }
 
 /// What the pager is to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PagerConfig {
     /// Most host memory that guest RAM may take, the staging area included.
     pub budget: Size,
@@ -79,10 +87,14 @@ pub struct PagerConfig {
     pub policy: PolicyKind,
     /// Where evicted pages go. The pager takes up to [`slots_needed`] of its slots.
     pub store: Arc<Store>,
+    /// How it finds out which pages are used.
+    pub reference: ReferenceSource,
     /// How pages leave guest RAM; `None` is the best that the kernel can do.
     pub eviction: Option<Eviction>,
     /// What becomes of huge pages; `None`: guest RAM has none.
     pub huge: Option<HugeSwap>,
+    /// Where a record of the faults goes.
+    pub trace: Option<TraceFile>,
 }
 
 /// What can go wrong.
@@ -98,13 +110,27 @@ pub enum PagerError {
     #[error("cannot map memory to put huge pages together: {0}; the VM cannot go on")]
     Landing(io::Error),
     #[error(transparent)]
-    Open(#[from] uffd::OpenError),
+    Open(#[from] OpenError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
     #[error(
         "this kernel cannot move pages (UFFDIO_MOVE): use Linux 6.8 or newer, or evict small pages (--backing 4k) by copy"
     )]
     NoMove,
+    #[error(
+        "this kernel cannot scan for written pages (PAGEMAP_SCAN: {0}): use Linux 6.8 or newer, or another --host-reference"
+    )]
+    NoPagemap(io::Error),
+    #[error(
+        "pages that are scanned for writes (pagemap) cannot be evicted by copy: evict by move, or sample otherwise"
+    )]
+    CopyWithPagemap,
+    #[error(
+        "--host-reference {0} protects small pages, which splits huge ones: ask for --backing 4k or for another source"
+    )]
+    ProtectsHuge(ReferenceSource),
+    #[error("cannot find out which pages were used: {0}; choose another --host-reference")]
+    Sample(io::Error),
     #[error("cannot have guest RAM's faults reported: {0}; check the kernel's userfaultfd support")]
     Register(io::Error),
     #[error("cannot start the pager's threads: {0}; check the limit on processes (ulimit -u)")]
@@ -134,7 +160,9 @@ struct Shared {
     uffd: Uffd,
     frames: FrameTable,
     policy: Mutex<AnyPolicy>,
-    references: References,
+    reference: ReferenceSource,
+    marks: Marks,
+    ghosts: Ghosts,
     staging: Staging,
     room: Room,
     huge: Option<HugeSwap>,
@@ -181,26 +209,24 @@ impl Pager {
         // More than all of RAM is never used.
         let huge = config.huge.is_some();
         let budget = frames_of(config.budget.min(ram.size()), ram.size(), huge)?;
-        let uffd = Uffd::open()?;
-        let eviction = match config.eviction {
-            Some(Eviction::Move) if !uffd.can_move() => return Err(PagerError::NoMove),
-            Some(eviction) => eviction,
-            None if uffd.can_move() => Eviction::Move,
-            None => Eviction::Copy,
-        };
-        if huge && eviction != Eviction::Move {
-            return Err(PagerError::NoMove);
-        }
+        let method = Method::of(config.reference)?;
+        // A policy that asks for no references needs none.
+        let method = if config.policy.asks_for_references() { method } else { Method::None };
+        let uffd = open(config.reference)?;
+        let eviction = choose_eviction(&config, &uffd)?;
         // For the largest budget that there can ever be: berths that are not used cost address space.
         let berths = Spread::new(config.policy, ram.frames(), huge).berths();
         let staging = Staging::new(&uffd, berths, eviction).map_err(PagerError::Register)?;
-        register(&uffd, ram, eviction, huge).map_err(PagerError::Register)?;
+        let protect = eviction == Eviction::Copy || config.reference.protects();
+        register(&uffd, ram, protect, huge).map_err(PagerError::Register)?;
         let shared = Arc::new(Shared {
             ram: ram.clone(),
             uffd,
             frames: FrameTable::new(ram.frames()),
             policy: Mutex::new(AnyPolicy::new(config.policy, ram.frames())),
-            references: References::new(ram.frames()),
+            reference: config.reference,
+            marks: Marks::new(ram.frames()),
+            ghosts: Ghosts::new(budget),
             staging,
             room: Room::new(
                 budget - reserve(eviction, &config.store),
@@ -216,13 +242,21 @@ impl Pager {
             on_failure: Mutex::new(Some(Box::new(on_failure))),
         });
         let mut pager = Self { shared, threads: Vec::new() };
-        let desk = Arc::new(Desk::default());
+        let recorder = config.trace.map(|file| pager.record_to(file)).transpose()?;
+        // Gone with the last of the threads: its end is the record's.
+        let desk = Arc::new(Desk::new(recorder));
         for _ in 0..desk::THREADS {
             let desk = Arc::clone(&desk);
             pager.spawn("host-fault", move |shared| fault::run(shared, &desk))?;
         }
-        pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, config.policy).run())?;
+        pager.spawn("host-reclaim", move |shared| Reclaim::new(shared, config.policy, method).run())?;
         Ok(pager)
+    }
+
+    fn record_to(&mut self, file: TraceFile) -> Result<Recorder, PagerError> {
+        let (recorder, writer) = trace::start(file);
+        self.spawn("host-trace", move |_| writer.run())?;
+        Ok(recorder)
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce(&Shared) + Send + 'static) -> Result<(), PagerError> {
@@ -299,8 +333,36 @@ fn frames_of(budget: Size, ram: Size, huge: bool) -> Result<u32, PagerError> {
     }
 }
 
-/// Has every fault in guest RAM reported.
-fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction, huge: bool) -> io::Result<()> {
+/// Opens a userfaultfd that can do what a reference source needs.
+fn open(reference: ReferenceSource) -> Result<Uffd, PagerError> {
+    if reference != ReferenceSource::Pagemap {
+        return Ok(Uffd::open()?);
+    }
+    Uffd::open_async().map_err(|error| match error {
+        OpenError::Unsupported(error) => PagerError::NoPagemap(error),
+        error @ OpenError::Permission => error.into(),
+    })
+}
+
+/// How pages leave guest RAM: as was asked for, if the kernel can.
+fn choose_eviction(config: &PagerConfig, uffd: &Uffd) -> Result<Eviction, PagerError> {
+    if config.huge.is_some() && config.reference.protects() {
+        return Err(PagerError::ProtectsHuge(config.reference));
+    }
+    match config.eviction {
+        Some(Eviction::Move) if !uffd.can_move() => Err(PagerError::NoMove),
+        Some(Eviction::Copy) if config.reference == ReferenceSource::Pagemap => {
+            Err(PagerError::CopyWithPagemap)
+        }
+        Some(Eviction::Copy) | None if config.huge.is_some() && !uffd.can_move() => Err(PagerError::NoMove),
+        Some(eviction) => Ok(eviction),
+        None if uffd.can_move() => Ok(Eviction::Move),
+        None => Ok(Eviction::Copy),
+    }
+}
+
+/// Has every fault in guest RAM reported; with `protect` also writes to protected pages.
+fn register(uffd: &Uffd, ram: &GuestRam, protect: bool, huge: bool) -> io::Result<()> {
     for range in ranges(ram) {
         let start = std::ptr::with_exposed_provenance_mut(range.start.0 as usize);
         // Small pages come and go one by one, so the kernel must not join them; and a page that a fork shares cannot
@@ -310,7 +372,7 @@ fn register(uffd: &Uffd, ram: &GuestRam, eviction: Eviction, huge: bool) -> io::
             // SAFETY: neither changes what this process sees.
             unsafe { madvise(start, range.bytes as usize, advice)? };
         }
-        uffd.register(range, eviction == Eviction::Copy)?;
+        uffd.register(range, protect)?;
     }
     Ok(())
 }

@@ -17,9 +17,10 @@
 use std::collections::VecDeque;
 use std::thread;
 
-use paging::policy::{Policy, PolicyKind};
+use paging::policy::{PageKey, Policy, PolicyKind};
 
 use super::frames::{FrameState, GROUP, Hints, Whole, head};
+use super::reference::{Method, Sampler};
 use super::staging::{Berth, Sizes};
 use super::uffd::Outcome;
 use super::{PagerError, Shared};
@@ -77,7 +78,14 @@ pub struct Reclaim<'a> {
     /// Small pages of huge ones that were split: the next victims.
     split: VecDeque<FrameIndex>,
     full: DiskFull,
+    sampler: Sampler<'a>,
+    /// Victims since the policy's last tick.
+    since_tick: u32,
 }
+
+/// Virtual time is counted in victims: with this, a tick of the policy passes about as often as in a replay, which counts
+/// references, most of which are hits.
+const VICTIMS_A_TICK: u32 = 8;
 
 /// How far a full disk has come, and what was said about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,7 +99,7 @@ enum DiskFull {
 
 impl<'a> Reclaim<'a> {
     /// Nothing is parked yet.
-    pub fn new(shared: &'a Shared, policy: PolicyKind) -> Self {
+    pub fn new(shared: &'a Shared, policy: PolicyKind, method: Method) -> Self {
         Self {
             shared,
             policy,
@@ -102,6 +110,8 @@ impl<'a> Reclaim<'a> {
             next_whole: 0,
             split: VecDeque::new(),
             full: DiskFull::No,
+            sampler: Sampler::new(shared, method),
+            since_tick: 0,
         }
     }
 
@@ -143,6 +153,7 @@ impl<'a> Reclaim<'a> {
     /// The front hand: parks up to a batch of victims, or one huge page. Returns how many pages that were.
     fn park(&mut self) -> Result<u32, PagerError> {
         let (mut victims, whole) = self.choose();
+        self.sampler.keep_up(victims.len() as u32 + whole.map_or(0, |_| GROUP))?;
         let mut parked = whole.map_or(Ok(0), |frame| self.park_whole(frame))?;
         victims.sort_unstable();
         let mut rest = &victims[..];
@@ -168,7 +179,7 @@ impl<'a> Reclaim<'a> {
             return Err(PagerError::Refused { frame, outcome });
         }
         self.shared.counters.refused.add(1);
-        self.shared.policy.lock().insert(frame.0);
+        self.shared.policy.lock().insert_page(frame.0, PageKey(frame.0.into()));
         Ok(())
     }
 
@@ -185,10 +196,16 @@ impl<'a> Reclaim<'a> {
         (victims, None)
     }
 
-    fn victim(&self) -> Option<FrameIndex> {
+    fn victim(&mut self) -> Option<FrameIndex> {
         let mut policy = self.shared.policy.lock();
-        let victim = policy.victim(&mut |frame| self.shared.references.test_and_clear(FrameIndex(frame)));
-        victim.map(FrameIndex)
+        let mut pages = &self.shared.marks;
+        let victim = policy.victim(&mut pages)?;
+        self.since_tick += 1;
+        if self.since_tick == VICTIMS_A_TICK {
+            self.since_tick = 0;
+            policy.tick(&mut pages);
+        }
+        Some(FrameIndex(victim))
     }
 
     /// Whether the victim is a huge page. One that is to be split ceases to be, and the rest of it is chosen next.
@@ -201,7 +218,10 @@ impl<'a> Reclaim<'a> {
             guard.set_whole(Whole::No);
             *guard.hints() = Hints::default();
             guard.hints().was_split = true;
-            self.split.extend(guard.frames().filter(|&other| other != frame));
+            for other in guard.frames().filter(|&other| other != frame) {
+                self.shared.marks.arrive(other, false, true);
+                self.split.push_back(other);
+            }
             self.shared.counters.split.add(1);
             return false;
         }
@@ -223,6 +243,7 @@ impl<'a> Reclaim<'a> {
             return self.put_back(frame, outcome).map(|()| 0);
         }
         guard.set_whole(Whole::Parked(berth));
+        shared.marks.park(frame);
         self.parked_whole.push_back((berth, frame));
         self.next_whole = (self.next_whole + 1) % berths;
         shared.counters.parked.add(GROUP.into());
@@ -250,6 +271,7 @@ impl<'a> Reclaim<'a> {
         for (berth, &frame) in (first.0..).map(Berth).zip(run).take(taken as usize) {
             shared.staging.set_slot(berth, guard.state(frame).slot());
             guard.set(frame, FrameState::Parked(berth));
+            shared.marks.park(frame);
             self.parked.push_back((berth, frame));
         }
         shared.counters.parked.add(taken.into());
@@ -395,6 +417,7 @@ impl<'a> Reclaim<'a> {
         let left = guard.state(page.frame) == FrameState::Writing(page.berth);
         if left {
             guard.set(page.frame, state);
+            self.shared.ghosts.evict(&self.shared.marks, page.frame);
         }
         left
     }

@@ -136,9 +136,9 @@ impl Staging {
             Eviction::Move => unsafe { uffd.take(self.at(berth), page, pages) },
             Eviction::Copy => {
                 // From here on writes wait, and when they go on they find the page missing and fault again.
-                uffd.protect(page, true)?;
+                uffd.protect(Range::page(page), true)?;
                 if let Err(outcome) = uffd.copy(self.at(berth), page) {
-                    uffd.protect(page, false)?;
+                    uffd.protect(Range::page(page), false)?;
                     return Err(outcome);
                 }
                 self.advise(Range { start: page, bytes: PAGE_SIZE as u64 }, Advice::LinuxDontNeed)?;

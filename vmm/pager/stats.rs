@@ -5,6 +5,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use super::ghosts::DISTANCES;
+use super::reference::Sampling;
 use super::{PagerKind, Shared};
 use crate::measure::{Counter, Latency, LatencySummary};
 use crate::store::{Origin, StoreStats};
@@ -63,6 +65,9 @@ pub struct Counters {
     pub(super) whole_in: Counter,
     pub(super) whole_out: Counter,
     pub(super) split: Counter,
+    /// Faults of pages that were protected to see writes.
+    pub(super) caught: Counter,
+    pub(super) sampling: Mutex<Sampling>,
 }
 
 impl Counters {
@@ -79,6 +84,8 @@ pub struct HostStats {
     pub pager: &'static str,
     /// The replacement policy.
     pub policy: &'static str,
+    /// How it finds out which pages are used.
+    pub reference: &'static str,
     /// How pages leave guest RAM: `move` (UFFDIO_MOVE), `copy` (write-protect, copy, discard) or `pageout` (MADV_PAGEOUT).
     pub eviction: &'static str,
     /// Frames that may be held.
@@ -107,6 +114,18 @@ pub struct HostStats {
     pub ahead: Ahead,
     /// Huge pages; `None`: guest RAM has none.
     pub huge: Option<HugeStats>,
+    /// Pages that came back while they were among the last evicted: about as many as the budget has frames.
+    pub refaults: u64,
+    /// Those by how many pages were evicted in between, in sixths of the budget.
+    pub refault_distance: [u64; DISTANCES],
+    /// Faults on pages that were protected to see writes; they are no page's arrival, and in no other count.
+    pub protection_faults: u64,
+    /// What the reference source was asked.
+    pub sampling: Sampling,
+    /// Bytes of the policy's tables.
+    pub policy_bytes: u64,
+    /// Bytes of all tables with an entry for each frame, the policy's among them.
+    pub metadata_bytes: u64,
     /// The store.
     pub store: StoreStats,
 }
@@ -164,10 +183,17 @@ pub struct FaultStats {
 impl HostStats {
     pub(super) fn of(shared: &Shared) -> Self {
         let faults = shared.counters.faults();
+        let refault_distance = shared.ghosts.refaults();
+        let (policy, policy_bytes) = {
+            let policy = shared.policy.lock();
+            (policy.kind().name(), policy.bytes() as u64)
+        };
+        let tables = shared.frames.bytes() + shared.marks.bytes();
         let (resident, peak) = shared.room.used_and_peak();
         Self {
             pager: PagerKind::Uffd.name(),
-            policy: shared.policy.lock().kind().name(),
+            policy,
+            reference: shared.reference.name(),
             eviction: shared.staging.eviction().name(),
             budget: shared.room.budget().into(),
             resident: resident.into(),
@@ -191,6 +217,12 @@ impl HostStats {
                 evicted: shared.counters.whole_out.get(),
                 split: shared.counters.split.get(),
             }),
+            refaults: refault_distance.iter().sum(),
+            refault_distance,
+            protection_faults: shared.counters.caught.get(),
+            sampling: *shared.counters.sampling.lock(),
+            policy_bytes,
+            metadata_bytes: policy_bytes + tables as u64,
             store: shared.store.stats(),
         }
     }

@@ -74,7 +74,8 @@ pub struct Range {
 }
 
 impl Range {
-    const fn page(start: Hva) -> Self {
+    /// One page.
+    pub const fn page(start: Hva) -> Self {
         Self { start, bytes: PAGE_SIZE as u64 }
     }
 }
@@ -86,6 +87,8 @@ pub struct Fault {
     pub page: Hva,
     /// Whether it was touched to write.
     pub write: bool,
+    /// Whether the page is there, but protected.
+    pub protected: bool,
 }
 
 /// A userfaultfd.
@@ -108,6 +111,14 @@ impl Uffd {
             }
             result => result,
         }
+    }
+
+    /// Opens one that can move pages, and whose protected pages the kernel lets be written without asking, but takes note of.
+    ///
+    /// # Errors
+    /// As for [`Uffd::open`]; [`OpenError::Unsupported`] before Linux 6.8.
+    pub fn open_async() -> Result<Self, OpenError> {
+        Self::with_features(FEATURE_WP | FEATURE_MOVE | FEATURE_ASYNC_PROTECT)
     }
 
     fn with_features(features: u64) -> Result<Self, OpenError> {
@@ -168,10 +179,10 @@ impl Uffd {
         Ok(done as u32)
     }
 
-    /// Has writes to a page wait, or lets them go on.
-    pub fn protect(&self, page: Hva, on: bool) -> Result<(), Outcome> {
+    /// Has writes to the pages of a range wait, or lets them go on.
+    pub fn protect(&self, range: Range, on: bool) -> Result<(), Outcome> {
         retry(|| {
-            let mut protect = WriteProtect { range: Range::page(page), mode: u64::from(on) };
+            let mut protect = WriteProtect { range, mode: u64::from(on) };
             self.ioctl(UFFDIO_WRITEPROTECT, &mut protect)
         })
     }
@@ -211,6 +222,7 @@ impl Uffd {
         Ok(faults.map(|message| Fault {
             page: Hva(message.address).page_start(),
             write: message.flags & FLAG_WRITE != 0,
+            protected: message.flags & FLAG_PROTECTED != 0,
         }))
     }
 
@@ -281,11 +293,13 @@ fn ioctl<T>(fd: RawFd, request: libc::c_ulong, argument: &mut T) -> io::Result<(
 
 const UFFD_API: u64 = 0xaa;
 const FEATURE_WP: u64 = 1 << 0;
+const FEATURE_ASYNC_PROTECT: u64 = 1 << 15;
 const FEATURE_MOVE: u64 = 1 << 16;
 const MODE_MISSING: u64 = 1 << 0;
 const MODE_WP: u64 = 1 << 1;
 const EVENT_PAGEFAULT: u8 = 0x12;
 const FLAG_WRITE: u64 = 1 << 0;
+const FLAG_PROTECTED: u64 = 1 << 1;
 
 #[repr(C)]
 struct Api {

@@ -11,6 +11,7 @@ mod replay;
 mod table;
 mod tiers;
 mod units;
+mod victims;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,6 +33,7 @@ pub use replay::{Outcome, ReplayReport, Row};
 pub use table::table;
 use tiers::Tiers;
 pub use units::{Count, Nanos, Pages};
+use victims::Victims;
 
 /// A run, for people and for programs. Sizes are in bytes, counts in 4 KiB pages.
 #[derive(Debug, Serialize)]
@@ -56,6 +58,8 @@ pub struct Report {
     pub host_pager: &'static str,
     /// The host's replacement policy.
     pub host_policy: &'static str,
+    /// How the host finds out which pages are used.
+    pub host_reference: &'static str,
     /// How the host translates guest-physical addresses.
     pub second_level: SecondLevel,
     /// From the start of the vCPU to its end.
@@ -97,6 +101,7 @@ impl Report {
             guest_page: program.map(|program| program.paging.page.name()),
             host_pager: config.host_pager.name(),
             host_policy: config.host_policy.name(),
+            host_reference: config.host_reference.name(),
             second_level: SecondLevel::of_this_host(),
             elapsed_ns: 0,
             phases: Phases::default(),
@@ -150,6 +155,7 @@ impl fmt::Display for Report {
         }
         if let Some(host) = &self.host_detail {
             writeln!(f, "store: {}", Tiers(&host.store))?;
+            writeln!(f, "host victims: {}", Victims(host))?;
         }
         write!(f, "second level: {}", self.second_level)?;
         if let Some([small, huge_2m, huge_1g]) = self.mappings() {

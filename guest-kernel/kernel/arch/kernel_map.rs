@@ -3,8 +3,7 @@
 
 use abi::addr::{Gpa, Gva, PAGE_SIZE};
 use abi::boot::{BootInfo, RamRange};
-use abi::layout::{BOOT_INFO, LOW_RAM_END, TRACE};
-use abi::trace;
+use abi::layout::{BOOT_INFO, LOW_RAM_END, ROOTS};
 
 use super::direct::{self, DIRECT_MAP, KERNEL_BASE};
 
@@ -82,7 +81,7 @@ impl Map<'_> {
     /// Below 2 MiB: the boot information, the counters and what follows the image; not the image itself, so that its
     /// text cannot be written through the direct map either.
     fn low_ram(&mut self) {
-        let boot = BOOT_INFO.0..TRACE.0 + trace::BYTES;
+        let boot = BOOT_INFO.0..ROOTS.0 + PAGE_SIZE as u64;
         let rest = image_end().0..MIB_2.max(image_end().0.next_multiple_of(MIB_2));
         for page in boot.step_by(PAGE_SIZE).chain(rest.step_by(PAGE_SIZE)) {
             self.set(Gva(DIRECT_MAP + page), 0, page | DATA);

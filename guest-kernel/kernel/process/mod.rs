@@ -2,6 +2,7 @@
 //!
 //! - `tasks.rs`: all of them, which one runs, and what wakes those that wait (`queue.rs`);
 //! - `thread.rs`, `signal.rs`: a thread's registers and state; what interrupts it;
+//! - `sweep.rs`: their marks of use, for the host;
 //! - `elf.rs`, `exec.rs`, `auxv.rs`: how a program starts.
 
 pub mod auxv;
@@ -12,6 +13,7 @@ pub mod load;
 mod queue;
 pub mod signal;
 pub mod swapping;
+pub mod sweep;
 pub mod tasks;
 mod thread;
 

@@ -285,6 +285,11 @@ impl Tasks {
         }
     }
 
+    /// Every address space, that of the running process first.
+    pub fn spaces(&self) -> impl Iterator<Item = &AddressSpace> {
+        core::iter::once(&*self.space).chain(self.others.spaces.iter())
+    }
+
     fn change_process(&mut self) {
         let Others { processes, spaces, .. } = &mut self.others;
         let process = processes.take(self.thread.process.0);

@@ -33,6 +33,7 @@ use crate::fs::open::{BadDescriptor, CLOEXEC, Object, OpenFile};
 use crate::fs::tree::Tree;
 use crate::heap::Heap;
 use crate::process::load::Load;
+use crate::process::sweep::Sweep;
 use crate::process::tasks::{ProcessSlot, Tasks};
 use crate::process::{Ended, Event};
 use crate::time::Clock;
@@ -113,6 +114,8 @@ pub struct System {
     pub tree: Tree,
     /// Load control.
     pub load: Load,
+    /// Sweeps for the host, if it wants any.
+    pub sweep: Option<Sweep>,
     /// The table that maps the kernel alone.
     pub root: Gpa,
     /// The time-stamp counter when the running thread got the CPU.

@@ -218,7 +218,14 @@ impl Entry {
         Self(self.0 & !(Self::ACCESSED | Self::USED) | counted)
     }
 
-    /// Whether the CPU marks the next use.
+    /// Without the CPU's mark; the policies and the estimate still know.
+    #[must_use]
+    pub const fn not_marked(self) -> Self {
+        let seen = if self.is_marked() { Self::USED | Self::COUNTED } else { 0 };
+        Self(self.0 & !Self::ACCESSED | seen)
+    }
+
+    /// Whether the CPU marked a use.
     #[must_use]
     pub const fn is_marked(self) -> bool {
         self.0 & Self::ACCESSED != 0
@@ -277,6 +284,8 @@ mod tests {
             prop_assert_eq!(entry.permits(Rights::WRITE), rights.allow(Rights::WRITE));
             prop_assert_eq!(entry.permits(Rights::EXECUTE), rights.allow(Rights::EXECUTE));
             prop_assert!(entry.is_dirty() && !entry.not_accessed().is_accessed());
+            let taken = entry.not_marked();
+            prop_assert!(!taken.is_marked() && taken.is_accessed() && taken.is_in_working_set());
             let slot = Slot::new(slot).unwrap();
             prop_assert_eq!(Entry::swapped(slot).page(), Page::Swapped(slot));
         }

@@ -7,7 +7,7 @@ use abi::addr::{Gpa, Gva, PAGE_SIZE};
 use super::area::{Area, AreaMap, Kind, LOWEST, PageSize};
 use super::page::Rights;
 use super::scope::Scope;
-use super::table::{PageTable, USER_END};
+use super::table::{EntryRef, PageTable, USER_END};
 use super::working_set::WorkingSet;
 use super::{Memory, OutOfMemory};
 
@@ -115,6 +115,33 @@ impl AddressSpace {
         let mapped = |area: &Area| area.end - area.start;
         self.limit == u64::MAX
             || self.areas.all().iter().map(mapped).sum::<u64>().saturating_add(bytes) <= self.limit
+    }
+
+    /// Takes the CPU's marks of use away, from the page at `from` on and of at most `most` pages.
+    ///
+    /// # Errors
+    /// There are more: the page to go on with.
+    pub fn take_marks(&self, from: Gva, most: u32) -> Result<(), Gva> {
+        let (mut left, mut any_marked) = (most, false);
+        let mut take = |entry: EntryRef| {
+            let old = entry.load();
+            any_marked |= old.is_marked();
+            if old.is_marked() {
+                entry.store(old.not_marked());
+            }
+        };
+        if from == Gva(0) {
+            self.table.for_each_huge(from..USER_END, |above| take(above.entry));
+        }
+        let all = self.table.try_for_each(from..USER_END, |page, entry| {
+            left = left.checked_sub(1).ok_or(page)?;
+            take(entry);
+            Ok(())
+        });
+        if any_marked {
+            self.table.flush();
+        }
+        all
     }
 
     /// A page-aligned range of user addresses that starts at `start`; its length is rounded up to pages.

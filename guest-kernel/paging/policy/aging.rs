@@ -64,6 +64,12 @@ impl Aging {
         }
         None
     }
+
+    /// What its tables take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.lists.bytes() + self.ages.len()
+    }
 }
 
 impl Policy for Aging {

@@ -14,6 +14,20 @@ pub enum AnyPolicy {
     WsClock(WsClock),
 }
 
+/// Calls the same method of the policy, whichever it is.
+macro_rules! each {
+    ($any:expr, $policy:ident => $call:expr) => {
+        match $any {
+            AnyPolicy::Fifo($policy) => $call,
+            AnyPolicy::Clock($policy) => $call,
+            AnyPolicy::Aging($policy) => $call,
+            AnyPolicy::Sieve($policy) => $call,
+            AnyPolicy::S3Fifo($policy) => $call,
+            AnyPolicy::WsClock($policy) => $call,
+        }
+    };
+}
+
 impl AnyPolicy {
     /// A policy for frames 0 to `frames` - 1, none of which it holds yet.
     #[must_use]
@@ -40,20 +54,12 @@ impl AnyPolicy {
             Self::WsClock(_) => PolicyKind::WsClock,
         }
     }
-}
 
-/// Calls the same method of the policy, whichever it is.
-macro_rules! each {
-    ($any:expr, $policy:ident => $call:expr) => {
-        match $any {
-            AnyPolicy::Fifo($policy) => $call,
-            AnyPolicy::Clock($policy) => $call,
-            AnyPolicy::Aging($policy) => $call,
-            AnyPolicy::Sieve($policy) => $call,
-            AnyPolicy::S3Fifo($policy) => $call,
-            AnyPolicy::WsClock($policy) => $call,
-        }
-    };
+    /// What its tables take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        each!(self, policy => policy.bytes())
+    }
 }
 
 impl Policy for AnyPolicy {

@@ -16,6 +16,12 @@ impl Clock {
     pub fn new(frames: u32) -> Self {
         Self { face: HandRing::new(frames) }
     }
+
+    /// What its tables take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.face.bytes()
+    }
 }
 
 impl Policy for Clock {

@@ -15,6 +15,12 @@ impl Fifo {
     pub fn new(frames: u32) -> Self {
         Self { queue: Ring::new(frames) }
     }
+
+    /// What its tables take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.queue.bytes()
+    }
 }
 
 impl Policy for Fifo {

@@ -44,6 +44,11 @@ impl Ghosts {
         Self { ring: vec![(0, NONE); room], chains: vec![NONE; room.next_power_of_two()], next: 0 }
     }
 
+    /// What they take.
+    pub(super) const fn bytes(&self) -> usize {
+        size_of_val(self.ring.as_slice()) + size_of_val(self.chains.as_slice())
+    }
+
     /// Makes the page the newest ghost; the oldest is forgotten if there is no room.
     pub(super) fn remember(&mut self, page: Fingerprint) {
         let place = self.next;

@@ -16,6 +16,11 @@ impl HandRing {
         Self { ring: Ring::new(frames), hand: Node::SENTINEL, held: 0 }
     }
 
+    /// What it takes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.ring.bytes()
+    }
+
     /// How many frames there are.
     pub(super) const fn held(&self) -> u32 {
         self.held

@@ -68,6 +68,12 @@ impl S3Fifo {
             MAIN
         }
     }
+
+    /// What its tables take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.queues.bytes() + self.queue_of.len() + size_of_val(self.pages.as_slice()) + self.ghosts.bytes()
+    }
 }
 
 impl Policy for S3Fifo {

@@ -19,6 +19,12 @@ impl Sieve {
     pub fn new(frames: u32) -> Self {
         Self { queue: HandRing::new(frames) }
     }
+
+    /// What its tables take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.queue.bytes()
+    }
 }
 
 impl Policy for Sieve {

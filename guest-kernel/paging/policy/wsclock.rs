@@ -50,6 +50,12 @@ impl WsClock {
         }
         self.now.wrapping_sub(*used_at)
     }
+
+    /// What its tables take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.face.bytes() + size_of_val(self.used_at.as_slice())
+    }
 }
 
 impl Policy for WsClock {

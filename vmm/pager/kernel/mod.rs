@@ -20,7 +20,7 @@ use rustix::mm::{Advice, madvise};
 use thiserror::Error;
 
 use super::stats::{Ahead, FaultStats, HostStats};
-use super::{PagerError, PagerKind, frames_of};
+use super::{PagerError, PagerKind, Sampling, frames_of};
 use crate::measure::Counter;
 use crate::memory::{GuestRam, Size};
 use crate::store::StoreStats;
@@ -153,8 +153,15 @@ impl KernelPager {
             minor,
             major,
             faults: FaultStats::default(),
+            reference: "none",
             ahead: Ahead::default(),
             huge: None,
+            refaults: 0,
+            refault_distance: Default::default(),
+            protection_faults: 0,
+            sampling: Sampling::default(),
+            policy_bytes: 0,
+            metadata_bytes: 0,
             parked: self.shared.asked.get(),
             evicted_clean: 0,
             evicted_dirty: self.shared.evicted.get(),
