@@ -16,7 +16,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 const RAM: Size = Size::from_pages(4096);
 /// The longest that anything may take: far more than it needs, and yet an end.
-const LIMIT: Duration = Duration::from_secs(100);
+const LIMIT: Duration = Duration::from_secs(400);
 /// Between two looks at the counters, which take locks that the pager wants, too.
 const LOOK: Duration = Duration::from_millis(5);
 

@@ -157,7 +157,7 @@ impl Pager {
             None => Eviction::Copy,
         };
         // For the largest budget that there can ever be: berths that are not used cost address space.
-        let berths = Spread::new(config.policy, ram.frames()).berths();
+        let berths = Spread::new(config.policy, ram.frames(), 0).berths();
         let staging = Staging::new(&uffd, berths, eviction).map_err(PagerError::Register)?;
         register(&uffd, ram, eviction).map_err(PagerError::Register)?;
         let shared = Arc::new(Shared {

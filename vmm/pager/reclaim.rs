@@ -34,10 +34,10 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// For a policy and a budget in frames.
-    pub fn new(policy: PolicyKind, budget: u32) -> Self {
+    /// For a policy, a budget in frames, and how many are in use: more than the budget, when it was lowered.
+    pub fn new(policy: PolicyKind, budget: u32, used: u32) -> Self {
         let spread = if policy.asks_for_references() { budget / 8 } else { 0 };
-        Self { spread, batch: (budget / 16).clamp(1, MAX_BATCH) }
+        Self { spread, batch: (budget.max(used) / 16).clamp(1, MAX_BATCH) }
     }
 
     /// How many berths that takes.
@@ -70,7 +70,7 @@ pub struct Reclaim<'a> {
 impl<'a> Reclaim<'a> {
     /// Nothing is parked yet.
     pub fn new(shared: &'a Shared, policy: PolicyKind) -> Self {
-        let hands = Spread::new(policy, shared.room.budget());
+        let hands = Spread::new(policy, shared.room.budget(), 0);
         let parked = VecDeque::with_capacity(hands.berths() as usize);
         Self { shared, policy, hands, parked, next: 0 }
     }
@@ -89,7 +89,8 @@ impl<'a> Reclaim<'a> {
 
     /// Moves both hands on by a batch.
     fn turn(&mut self) -> Result<(), PagerError> {
-        self.hands = Spread::new(self.policy, self.shared.room.budget());
+        let room = &self.shared.room;
+        self.hands = Spread::new(self.policy, room.budget(), room.used_and_peak().0);
         let (spread, batch) = (self.hands.spread as usize, self.hands.batch as usize);
         // More than that is between the hands when the budget was lowered. Then the back hand goes on alone.
         let parked = if self.parked.len() <= spread { self.park()? } else { 0 };
