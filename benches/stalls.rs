@@ -4,11 +4,15 @@
 //! fast as the pager can.
 //!
 //!     cargo bench --bench stalls [-- MIB [RUNS]]
+//!
+//! Other work on the machine makes gaps of its own. As root, `chrt -f 50` before it keeps that off the
+//! reader's CPU, but for a twentieth of each second, which Linux keeps for others.
 
 // A bench that cannot measure says why and stops.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead, BufReader, Lines};
+use std::ops::Range;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,69 +21,77 @@ use serde_json::Value;
 
 const TICK: &str = env!("BIFOLD_PROGRAM_TICK");
 /// For how long the reader reads.
-const SECONDS: &str = "2";
-/// What the guest needs besides.
+const MILLISECONDS: &str = "800";
+/// What the guest needs besides, in MiB.
 const SPARE: u64 = 64;
+/// The columns: gaps of so many microseconds, and the reader's buckets with them.
+const COLUMNS: [(&str, Range<usize>); 6] = [
+    ("1-15", 0..4),
+    ("16-127", 4..7),
+    ("128-511", 7..9),
+    ("512-1023", 9..10),
+    ("1-4 ms", 10..12),
+    ("4 ms-", 12..24),
+];
 
-/// The gaps of all runs of a row: how many by the power of two of their microseconds, and each run's longest.
-#[derive(Default)]
-struct Gaps {
-    by_log2_us: Vec<u64>,
-    longest_us: Vec<f64>,
-    /// How long the budget took to hold.
-    lowering: Vec<Duration>,
+/// The gaps of all runs of a row.
+struct Row {
+    name: &'static str,
+    /// How many, by the power of two of their microseconds.
+    by_log2_us: [u64; 24],
+    /// Each run's longest, in microseconds.
+    longest: Vec<f64>,
 }
 
 fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
     let (mib, runs) = (numbers.next().unwrap_or(256), numbers.next().unwrap_or(5));
-    let mut rows =
-        [("native", Gaps::default()), ("guest at rest", Gaps::default()), ("lowering", Gaps::default())];
+    let [mut native_row, mut rest, mut lowered] = ["native", "guest at rest", "lowering"].map(Row::new);
+    let mut times = Vec::new();
     for _ in 0..runs {
-        rows[0].1.add(native(mib));
-        rows[1].1.add(guest(mib, None).0);
-        let (line, lowering) = guest(mib, Some(mib / 16));
-        rows[2].1.add(line);
-        rows[2].1.lowering.extend(lowering);
+        native_row.add(&native(mib));
+        rest.add(&guest(mib, None).0);
+        let (line, time) = guest(mib, Some(mib / 16));
+        lowered.add(&line);
+        times.extend(time);
     }
-    println!("{mib} MiB filled, {runs} runs of {SECONDS} s; gaps by their length in us");
     println!(
-        "{:<14} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "", "longest", "1-15", "16-127", "128-511", "512-1023", "1024-"
+        "{mib} MiB filled, {runs} runs of {MILLISECONDS} ms; the longest gaps, and all by their length in us"
     );
-    for (name, gaps) in &rows {
-        gaps.print(name);
-    }
-    let lowering = &rows[2].1.lowering;
+    print!("{:<14} {:>8} {:>8}", "", "median", "longest");
+    COLUMNS.iter().for_each(|(name, _)| print!(" {name:>8}"));
+    println!();
+    [native_row, rest, lowered].iter().for_each(Row::print);
     let pages = (mib - mib / 16) * 256;
-    let fastest = lowering.iter().min().expect("a run").as_secs_f64();
+    let fastest = times.iter().min().map_or(0.0, Duration::as_secs_f64);
     println!(
-        "the budget held after {lowering:.0?}: {pages} pages, at best {:.1} us a page",
+        "the budget held after {times:.0?}: {pages} pages, at best {:.1} us a page",
         fastest * 1e6 / pages as f64
     );
 }
 
-impl Gaps {
-    fn add(&mut self, line: Value) {
-        let counts = line["gaps_by_log2_us"].as_array().expect("counts").iter();
-        self.by_log2_us.resize(counts.len(), 0);
+impl Row {
+    const fn new(name: &'static str) -> Self {
+        Self { name, by_log2_us: [0; 24], longest: Vec::new() }
+    }
+
+    fn add(&mut self, line: &Value) {
+        let counts = line["gaps_by_log2_us"].as_array().expect("counts");
         for (sum, count) in self.by_log2_us.iter_mut().zip(counts) {
             *sum += count.as_u64().expect("a count");
         }
-        self.longest_us.push(line["longest_ns"].as_f64().expect("a time") / 1000.0);
+        self.longest.push(line["longest_ns"].as_f64().expect("a time") / 1000.0);
+        self.longest.sort_by(f64::total_cmp);
     }
 
-    fn print(&self, name: &str) {
-        let longest = self.longest_us.iter().copied().fold(0.0, f64::max);
-        let sum = |from: usize, to: usize| self.by_log2_us[from..to].iter().sum::<u64>();
-        println!(
-            "{name:<14} {longest:>10.0} {:>8} {:>8} {:>8} {:>8} {:>8}",
-            sum(0, 4),
-            sum(4, 7),
-            sum(7, 9),
-            sum(9, 10),
-            sum(10, self.by_log2_us.len())
-        );
+    fn print(&self) {
+        let at = |index: usize| self.longest.get(index).copied().unwrap_or(0.0);
+        let (middle, last) = (at(self.longest.len() / 2), at(self.longest.len().saturating_sub(1)));
+        print!("{:<14} {middle:>8.0} {last:>8.0}", self.name);
+        for (_, buckets) in COLUMNS {
+            print!(" {:>8}", self.by_log2_us[buckets].iter().sum::<u64>());
+        }
+        println!();
     }
 }
 
@@ -99,7 +111,7 @@ fn last_line((mut child, mut lines): (Child, Lines<BufReader<ChildStdout>>)) -> 
 }
 
 fn native(mib: u64) -> Value {
-    last_line(start(Command::new(TICK).args([&format!("{mib}M"), SECONDS])))
+    last_line(start(Command::new(TICK).args([&format!("{mib}M"), MILLISECONDS])))
 }
 
 /// In a guest all of whose RAM may be resident; then the budget is lowered to `budget` MiB.
@@ -118,7 +130,7 @@ fn guest(mib: u64, budget: Option<u64>) -> (Value, Option<Duration>) {
         "--host-ram",
         &ram,
     ]);
-    command.arg("--control").arg(&socket).args(["--", TICK, &format!("{mib}M"), SECONDS]);
+    command.arg("--control").arg(&socket).args(["--", TICK, &format!("{mib}M"), MILLISECONDS]);
     let running = start(&mut command);
     let asked = |request| {
         let line = ask(&socket, &request).expect("an answer");

@@ -16,7 +16,9 @@ use vm_memory::{Bytes, GuestAddress};
 
 const RAM: Size = Size::from_pages(4096);
 /// The longest that anything may take: far more than it needs, and yet an end.
-const LIMIT: Duration = Duration::from_secs(100);
+const LIMIT: Duration = Duration::from_secs(400);
+/// Between two looks at the counters, which take locks that the pager wants, too.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Guest RAM under a pager with a budget of so many pages.
 fn paged(eviction: Eviction, policy: PolicyKind, budget: u32) -> (GuestRam, Pager) {
@@ -64,14 +66,14 @@ fn wait_until_it_holds(pager: &Pager, budget: u32) {
     let start = Instant::now();
     while pager.stats().resident > budget.into() {
         assert!(start.elapsed() < LIMIT, "{:?}", pager.stats());
-        std::thread::yield_now();
+        std::thread::sleep(LOOK);
     }
 }
 
 #[test]
 fn no_write_is_lost_while_the_budget_goes_up_and_down() {
     for eviction in [Eviction::Move, Eviction::Copy] {
-        for policy in PolicyKind::ALL {
+        for policy in [PolicyKind::Fifo, PolicyKind::Clock, PolicyKind::S3Fifo] {
             let (ram, pager) = paged(eviction, policy, 512);
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
@@ -86,7 +88,7 @@ fn no_write_is_lost_while_the_budget_goes_up_and_down() {
                     let start = Instant::now();
                     while pager.stats().minor < before + 100 && budget < 4096 {
                         assert!(start.elapsed() < LIMIT, "{eviction:?} {policy}: nobody is served");
-                        std::thread::yield_now();
+                        std::thread::sleep(LOOK);
                     }
                 }
                 done.store(true, Ordering::Relaxed);

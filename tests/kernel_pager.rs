@@ -81,6 +81,8 @@ fn a_program_in_a_guest_gives_the_same_answer() {
     assert!(output.status.success(), "{output:?}");
     let native = Command::new(WALK).args(["24M", "random", "write", "2"]).output().unwrap();
     assert_eq!(output.stdout, native.stdout);
+    let stats = String::from_utf8_lossy(&output.stderr);
+    assert!(stats.contains("host pager: kernel, budget 3 072 (12.0 MiB)"), "{stats}");
     let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
     assert_eq!(report["host_pager"], "kernel");
     assert!(report["host"]["major_faults"].as_u64().unwrap() > 100, "{report:#}");

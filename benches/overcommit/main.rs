@@ -42,8 +42,8 @@ struct Options {
     /// How much of it is kept resident, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 128)]
     budget: u64,
-    /// One run of each row, a quarter of the size
-    #[arg(long)]
+    /// One run of each row, a quarter of the sizes
+    #[arg(long, conflicts_with = "pairs")]
     quick: bool,
     /// Only these rows
     #[arg(long, value_delimiter = ',', value_parser = row)]

@@ -98,7 +98,9 @@ impl fmt::Display for Results {
             }
         }
         let peaks: Vec<_> = self.peaks.iter().map(|(row, peak)| format!("{row} {peak}")).collect();
-        writeln!(f, "most of guest RAM resident, MiB: {}", peaks.join(", "))?;
+        if !peaks.is_empty() {
+            writeln!(f, "most of guest RAM resident, MiB: {}", peaks.join(", "))?;
+        }
         self.failures.iter().try_for_each(|(row, reason)| writeln!(f, "{row}: not measured: {reason}"))
     }
 }

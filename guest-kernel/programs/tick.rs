@@ -1,5 +1,5 @@
 //! A tick reader: fills memory, and then does nothing but read the time-stamp counter and measure the gaps:
-//! `tick SIZE SECONDS`.
+//! `tick SIZE MILLISECONDS`.
 //!
 //! Whatever takes the CPU away makes a gap: an eviction that the CPU waits for, an interrupt, another thread
 //! on its CPU. Between two reads it touches one page of stack and one of code. It prints `ready` when SIZE of
@@ -19,9 +19,11 @@ const CALIBRATION: Duration = Duration::from_millis(100);
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [size, seconds] = arguments.as_slice() else { fail("usage: tick SIZE SECONDS, such as tick 64M 3") };
-    let (Some(bytes), Ok(seconds)) = (parse_size(size), seconds.parse::<u64>()) else {
-        fail("give a size and a whole number of seconds")
+    let [size, milliseconds] = arguments.as_slice() else {
+        fail("usage: tick SIZE MILLISECONDS, such as tick 64M 500")
+    };
+    let (Some(bytes), Ok(milliseconds)) = (parse_size(size), milliseconds.parse::<u64>()) else {
+        fail("give a size and a whole number of milliseconds")
     };
     let memory = map_pages(bytes / PAGE);
     for (number, page) in memory.iter_mut().enumerate() {
@@ -29,7 +31,7 @@ fn main() {
     }
     let a_microsecond = calibrate();
     println!("ready");
-    let (counts, longest, ticks) = watch(a_microsecond, seconds * 1_000_000);
+    let (counts, longest, ticks) = watch(a_microsecond, milliseconds * 1000);
     let counts = counts.map(|count| count.to_string()).join(",");
     let longest_ns = longest * 1000 / a_microsecond;
     println!(r#"{{"ticks":{ticks},"longest_ns":{longest_ns},"gaps_by_log2_us":[{counts}]}}"#);

@@ -215,7 +215,7 @@ impl Pager {
         let uffd = open(config.reference)?;
         let eviction = choose_eviction(&config, &uffd)?;
         // For the largest budget that there can ever be: berths that are not used cost address space.
-        let berths = Spread::new(config.policy, ram.frames(), huge).berths();
+        let berths = Spread::new(config.policy, ram.frames(), huge, 0).berths();
         let staging = Staging::new(&uffd, berths, eviction).map_err(PagerError::Register)?;
         let protect = eviction == Eviction::Copy || config.reference.protects();
         register(&uffd, ram, protect, huge).map_err(PagerError::Register)?;

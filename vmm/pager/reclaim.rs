@@ -40,10 +40,12 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// For a policy and a budget in frames. `huge`: some of them may be huge.
-    pub fn new(policy: PolicyKind, budget: u32, huge: bool) -> Self {
+    /// For a policy, a budget in frames, and how many are in use: more than the budget, when it was lowered. `huge`: some of
+    /// them may be huge.
+    pub fn new(policy: PolicyKind, budget: u32, huge: bool, used: u32) -> Self {
         let spread = if policy.asks_for_references() { budget / 8 } else { 0 };
-        Self { small: spread, batch: (budget / 16).clamp(1, MAX_BATCH), huge: huge.then_some(spread / GROUP) }
+        let batch = (budget.max(used) / 16).clamp(1, MAX_BATCH);
+        Self { small: spread, batch, huge: huge.then_some(spread / GROUP) }
     }
 
     /// How many berths that takes.
@@ -103,7 +105,7 @@ impl<'a> Reclaim<'a> {
         Self {
             shared,
             policy,
-            hands: Spread::new(policy, shared.room.budget(), shared.huge.is_some()),
+            hands: Spread::new(policy, shared.room.budget(), shared.huge.is_some(), 0),
             parked: VecDeque::new(),
             next: 0,
             parked_whole: VecDeque::new(),
@@ -129,7 +131,9 @@ impl<'a> Reclaim<'a> {
 
     /// Moves both hands on by a batch.
     fn turn(&mut self) -> Result<(), PagerError> {
-        self.hands = Spread::new(self.policy, self.shared.room.budget(), self.shared.huge.is_some());
+        let room = &self.shared.room;
+        let (used, _) = room.used_and_peak();
+        self.hands = Spread::new(self.policy, room.budget(), self.shared.huge.is_some(), used);
         let (small, whole) = (self.hands.small as usize, self.hands.huge.unwrap_or(0) as usize);
         // More than that is between the hands when the budget was lowered. Then the back hands go on alone.
         let full = self.parked.len() > small || self.parked_whole.len() > whole;

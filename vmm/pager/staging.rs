@@ -65,8 +65,9 @@ pub struct Staging {
     start: Hva,
     eviction: Eviction,
     sizes: Sizes,
-    /// For each small berth the slot that its frame had when it was resident; guarded by that frame's lock.
-    slots: Vec<AtomicU32>,
+    /// For each small berth one more than the slot that its frame had when it was resident, or 0; guarded by that frame's lock.
+    /// Memory of zeros takes no frame before it is used.
+    slots: Box<[AtomicU32]>,
 }
 
 /// How many berths there are of each kind.
@@ -89,14 +90,13 @@ impl Sizes {
     }
 }
 
-const NO_SLOT: u32 = u32::MAX;
-
 impl Staging {
     /// Maps an area and registers it.
     pub fn new(uffd: &Uffd, sizes: Sizes, eviction: Eviction) -> io::Result<Self> {
         let mapping = Mapping::new(bytes(sizes.berths()))?;
         let start = mapping.start();
-        let slots = (0..sizes.small).map(|_| AtomicU32::new(NO_SLOT)).collect();
+        // SAFETY: an atomic integer of zeros is one of value 0.
+        let slots = unsafe { Box::<[AtomicU32]>::new_zeroed_slice(sizes.small as usize).assume_init() };
         let staging = Self { _mapping: mapping, start, eviction, sizes, slots };
         let huge = u64::from(sizes.first_small()) * PAGE_SIZE as u64;
         let range = staging.range();
@@ -196,14 +196,16 @@ impl Staging {
 
     /// The slot that a parked page had.
     pub fn slot(&self, berth: Berth) -> Option<Slot> {
-        let slot = self.slots[(berth.0 - self.sizes.first_small()) as usize].load(Ordering::Relaxed);
-        (slot != NO_SLOT).then_some(Slot(slot))
+        self.slot_of(berth).load(Ordering::Relaxed).checked_sub(1).map(Slot)
     }
 
     /// Remembers the slot that a page had when it is parked.
     pub fn set_slot(&self, berth: Berth, slot: Option<Slot>) {
-        self.slots[(berth.0 - self.sizes.first_small()) as usize]
-            .store(slot.map_or(NO_SLOT, |slot| slot.0), Ordering::Relaxed);
+        self.slot_of(berth).store(slot.map_or(0, |slot| slot.0 + 1), Ordering::Relaxed);
+    }
+
+    fn slot_of(&self, berth: Berth) -> &AtomicU32 {
+        &self.slots[(berth.0 - self.sizes.first_small()) as usize]
     }
 
     /// The page whose touch tells the fault thread to stop.

@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::machine::{Config, End, Guest, Run};
 use crate::measure::SecondLevel;
 use crate::memory::Backing;
-use crate::pager::HostStats;
+use crate::pager::{HostStats, PagerKind};
 pub use compare::ComparisonReport;
 pub use huge::Huge;
 pub use junit::write_junit;
@@ -153,9 +153,19 @@ impl fmt::Display for Report {
         if let Some(huge) = self.guest_huge.filter(|huge| *huge != Huge::default()) {
             writeln!(f, "guest huge pages: {huge}")?;
         }
-        if let Some(host) = &self.host_detail {
-            writeln!(f, "store: {}", Tiers(&host.store))?;
-            writeln!(f, "host victims: {}", Victims(host))?;
+        match &self.host_detail {
+            Some(host) if host.pager == PagerKind::Kernel.name() => {
+                let budget = Pages(host.budget);
+                writeln!(
+                    f,
+                    "host pager: kernel, budget {budget}; the host's faults are those of the whole process"
+                )?;
+            }
+            Some(host) => {
+                writeln!(f, "store: {}", Tiers(&host.store))?;
+                writeln!(f, "host victims: {}", Victims(host))?;
+            }
+            None => {}
         }
         write!(f, "second level: {}", self.second_level)?;
         if let Some([small, huge_2m, huge_1g]) = self.mappings() {
