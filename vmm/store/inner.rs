@@ -152,8 +152,8 @@ impl Inner {
 
     /// Does a batch of requests, of which this thread has the buffers.
     fn run(&self, file: &BlockFile, batch: &mut Batch) {
-        // Two at once are rare, and the second does without the io_uring.
-        let mut shared = self.queue.try_lock();
+        // One request is as fast without the io_uring; two batches at once are rare, and the second does without, too.
+        let mut shared = if batch.requests() > 1 { self.queue.try_lock() } else { None };
         let mut own = Queue::plain();
         let queue = match &mut shared {
             Some(queue) => queue.get_or_insert_with(|| {

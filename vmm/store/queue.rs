@@ -178,6 +178,11 @@ impl Batch {
         self.runs.len() - 1
     }
 
+    /// How many requests that makes.
+    pub(super) const fn requests(&self) -> usize {
+        self.runs.len()
+    }
+
     /// Submits what waits, with tokens whose upper half is `number`.
     ///
     /// # Safety
