@@ -1,7 +1,7 @@
 //! A store in a block device: a loop device over a file.
 //!
-//! Needs root and `losetup` (Debian: mount); a test fails where there is neither. It stays out of the lab, whose kernel comes without
-//! its modules: nothing in it needs KVM.
+//! Needs root and `losetup` (Debian: mount); a test fails where there is neither. It stays out of the lab,
+//! whose kernel comes without its modules: nothing in it needs KVM.
 
 #![allow(clippy::expect_used)]
 

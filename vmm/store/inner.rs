@@ -152,7 +152,8 @@ impl Inner {
 
     /// Does a batch of requests, of which this thread has the buffers.
     fn run(&self, file: &BlockFile, batch: &mut Batch) {
-        // One request is as fast without the io_uring; two batches at once are rare, and the second does without, too.
+        // One request is as fast without the io_uring; two batches at once are rare, and the second does
+        // without, too.
         let mut shared = if batch.requests() > 1 { self.queue.try_lock() } else { None };
         let mut own = Queue::plain();
         let queue = match &mut shared {
@@ -163,7 +164,8 @@ impl Inner {
             }),
             None => &mut own,
         };
-        // SAFETY: the buffers are pages that the caller lends to this call, to read into if they are exclusive.
+        // SAFETY: the buffers are pages that the caller lends to this call, to read into if they are
+        // exclusive.
         unsafe { batch.run(queue, file) };
     }
 

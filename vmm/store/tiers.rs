@@ -8,9 +8,9 @@
 //!                  cleaning:    blobs copied to the head, then the slot table says where
 //! ```
 //!
-//! A page stays readable where it is until it is there where it goes. While a flight is under way it owns a reference to each
-//! of its slots, so no block is given away under a write; and a page whose owners are all gone is
-//! not given to anyone when the flight lands.
+//! A page stays readable where it is until it is there where it goes. While a flight is under way it owns a
+//! reference to each of its slots, so no block is given away under a write; and a page whose owners are all
+//! gone is not given to anyone when the flight lands.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -124,7 +124,8 @@ impl<'a> Tiers<'a> {
             flight.batch.push(page.slot.0, buffer_of(buffer));
         }
         self.inner.counters.in_flight.fetch_add(flight.pages.len() as u32, Ordering::Relaxed);
-        // SAFETY: the flight's buffers are touched only when it has landed, and the queue is emptied before they go.
+        // SAFETY: the flight's buffers are touched only when it has landed, and the queue is emptied before
+        // they go.
         unsafe { flight.batch.submit(&mut self.queue, file, number as u32) };
         true
     }
@@ -202,7 +203,8 @@ impl Inner {
         moves || self.cleaning_is_due()
     }
 
-    /// Whether memory is so full that pages are to go down: early enough that whoever keeps a page seldom waits.
+    /// Whether memory is so full that pages are to go down: early enough that whoever keeps a page seldom
+    /// waits.
     fn is_near_limit(&self) -> bool {
         let Some(arena) = &self.arena else { return false };
         let limit = arena.region.segments();
@@ -232,8 +234,8 @@ impl Inner {
         (0..rounds).find_map(|_| self.index.lock().sparse())
     }
 
-    /// Takes a reference to each slot that still holds what a header says, from the `first` header on, and drops the
-    /// other headers. The lock is taken for each, so that no reader waits for all.
+    /// Takes a reference to each slot that still holds what a header says, from the `first` header on, and
+    /// drops the other headers. The lock is taken for each, so that no reader waits for all.
     fn hold_live(&self, pages: &mut Vec<Header>, first: usize) {
         let mut at = 0;
         pages.retain(|page| {
