@@ -189,7 +189,7 @@ impl Store {
     /// As [`Store::put`]; then none of the pages is kept. After [`StoreError::NoSpace`] the same may succeed
     /// later. An error may be that of a write of other pages, which are still in memory then.
     pub fn put_batch(&self, pages: &[(&PageBytes, Fingerprint)]) -> Result<Vec<Slot>, StoreError> {
-        let slots = self.inner.index.lock().slots.allocate(pages.len())?;
+        let slots = self.inner.allocate(pages.len())?;
         self.inner.keep(pages, &slots).inspect_err(|_| {
             slots.iter().for_each(|&slot| self.release(slot));
         })?;

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use abi::addr::PAGE_SIZE;
-use rustix::io::Errno;
 
 use super::arena::{self, Blob, Header, Walk};
 use super::entry::Content;
@@ -123,7 +122,6 @@ impl<'a> Tiers<'a> {
             unpack(self.inner, &sources, page, buffer);
             flight.batch.push(page.slot.0, buffer_of(buffer));
         }
-        self.inner.counters.in_flight.fetch_add(flight.pages.len() as u32, Ordering::Relaxed);
         // SAFETY: the flight's buffers are touched only when it has landed, and the queue is emptied before
         // they go.
         unsafe { flight.batch.submit(&mut self.queue, file, number as u32) };
@@ -242,8 +240,10 @@ impl Inner {
             at += 1;
             let hold = || {
                 let mut index = self.index.lock();
-                index.slots.content(page.slot) == Some(Content::Memory(page.at))
-                    && index.slots.retain(page.slot).is_ok()
+                let held = index.slots.content(page.slot) == Some(Content::Memory(page.at))
+                    && index.slots.retain(page.slot).is_ok();
+                self.counters.in_flight.fetch_add(u32::from(held), Ordering::Relaxed);
+                held
             };
             at <= first || hold()
         });
@@ -255,19 +255,10 @@ impl Inner {
             let freed = self.index.lock().moved_down(page.slot, page.at, page.digest);
             drop(freed);
             self.release(page.slot);
+            // After the release: see `Inner::allocate`.
+            self.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         self.counters.moved_down.add(pages.len() as u64);
-        self.counters.in_flight.fetch_sub(pages.len() as u32, Ordering::Relaxed);
-    }
-}
-
-/// A write that failed for good, or for now.
-impl Trouble {
-    pub(super) const fn of(errno: Errno) -> Self {
-        match errno {
-            Errno::NOSPC | Errno::DQUOT => Self::Full(errno),
-            errno => Self::Broken(errno),
-        }
     }
 }
 

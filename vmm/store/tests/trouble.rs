@@ -110,6 +110,16 @@ fn a_full_disk_is_told_when_memory_is_full_too_and_forgotten_when_there_is_room(
 }
 
 #[test]
+fn slots_of_pages_that_are_still_being_written_are_waited_for() {
+    let store = store(&small_tier(IN_FILE, "delay=20ms:1"), 100);
+    for round in 0..3 {
+        let put = |n: u16| store.put(&page(4 * (n + 100 * round) + 2)).expect("as many slots as pages");
+        let slots: Vec<_> = (0..100).map(put).collect();
+        slots.into_iter().for_each(|slot| store.release(slot));
+    }
+}
+
+#[test]
 fn a_full_disk_without_memory_in_front_is_told_at_once() {
     let store = faulty("write-enospc@1");
     store.put(&page(1)).expect("there is room");
