@@ -77,7 +77,7 @@ const RUNS: &[Run] = &[
         ],
     },
     Run {
-        options: &["--ram=40M", "--host-ram=12M"],
+        options: &["--ram=40M", "--host-ram=12M", "--compressed=0"],
         operations: &["read=6144"],
         figures: &[("read", "host fault, page from the store's file")],
     },

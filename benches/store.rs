@@ -1,7 +1,8 @@
-//! What a page costs in each tier of the store: pages whose first half is random and whose second half is zeros, as pages that
-//! compress two to one.
+//! What a page costs in each tier of the store: pages whose first half is random and whose second half is
+//! zeros, as pages that compress two to one.
 //!
-//! `cargo bench --bench store`. Beside it what the codec alone takes, in the same run: the ratio to that is what compares.
+//! `cargo bench --bench store`. Beside it what the codec alone takes, in the same run: the ratio to that is
+//! what compares.
 
 #![allow(clippy::expect_used)]
 

@@ -1,7 +1,7 @@
 //! A store in a block device: a loop device over a file.
 //!
-//! Needs root and `losetup` (util-linux); a test fails where there is neither. It stays out of the lab, whose kernel comes without
-//! its modules: nothing in it needs KVM.
+//! Needs root and `losetup` (Debian: mount); a test fails where there is neither. It stays out of the lab,
+//! whose kernel comes without its modules: nothing in it needs KVM.
 
 #![allow(clippy::expect_used)]
 
@@ -42,7 +42,7 @@ impl Drop for Loop {
 }
 
 fn losetup(arguments: &[&str]) -> String {
-    let output = Command::new("losetup").args(arguments).output().expect("losetup, of util-linux");
+    let output = Command::new("losetup").args(arguments).output().expect("losetup: apt-get install mount");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "losetup {arguments:?}: {error} (this test needs root)");
     String::from_utf8(output.stdout).expect("a path")

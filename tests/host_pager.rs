@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use abi::addr::PAGE_SIZE;
 use bifold::memory::{GuestRam, Size};
 use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, PagerError, ReferenceSource, slots_needed};
-use bifold::store::{Store, StoreError, StoreSpec};
+use bifold::store::{Store, StoreConfig, StoreError, StoreSpec};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
 
@@ -31,8 +31,12 @@ struct Paged {
 
 impl Paged {
     fn new(eviction: Eviction, policy: PolicyKind, spec: &StoreSpec, capacity: u32) -> Self {
+        Self::over(eviction, policy, Store::open(spec, capacity).expect("a store"))
+    }
+
+    fn over(eviction: Eviction, policy: PolicyKind, store: Store) -> Self {
         let ram = GuestRam::new(Size::from_pages(RAM_PAGES)).expect("a little memory");
-        let store = Arc::new(Store::open(spec, capacity).expect("a store"));
+        let store = Arc::new(store);
         let config = PagerConfig {
             budget: Size::from_pages(BUDGET_PAGES),
             policy,
@@ -75,6 +79,10 @@ impl Paged {
         let failures = self.failures.into_inner().expect("no thread panicked");
         assert!(failures.try_recv().is_err(), "the pager failed");
         let stats = self.pager.stop();
+        // A page that is on its way to the file has its slot until it is there.
+        while self.store.stats().writing > 0 {
+            std::thread::yield_now();
+        }
         assert_eq!(self.store.stats().slots_used, 0, "slots were not given back");
         stats
     }
@@ -132,8 +140,7 @@ fn hammer(paged: &Paged, thread: u32, threads: u32, steps: u32) {
     }
 }
 
-fn hammer_with(eviction: Eviction, policy: PolicyKind, spec: &StoreSpec) {
-    let paged = Paged::new(eviction, policy, spec, SLOTS);
+fn hammer_from_four_threads(paged: Paged) -> HostStats {
     let threads = 4;
     std::thread::scope(|scope| {
         for thread in 0..threads {
@@ -141,7 +148,11 @@ fn hammer_with(eviction: Eviction, policy: PolicyKind, spec: &StoreSpec) {
             scope.spawn(move || hammer(paged, thread, threads, 5_000));
         }
     });
-    let stats = paged.stop();
+    paged.stop()
+}
+
+fn hammer_with(eviction: Eviction, policy: PolicyKind, spec: &StoreSpec) {
+    let stats = hammer_from_four_threads(Paged::new(eviction, policy, spec, SLOTS));
     assert!(stats.resident_peak <= u64::from(BUDGET_PAGES), "{stats:?}");
     assert!(stats.evicted_dirty > 0 && stats.evicted_clean > 0 && stats.evicted_zero > 0, "{stats:?}");
     assert_eq!(stats.major > 0, stats.store.kind == "file", "{stats:?}");
@@ -152,6 +163,15 @@ fn hammer_with(eviction: Eviction, policy: PolicyKind, spec: &StoreSpec) {
 #[test]
 fn no_write_is_lost_moving_with_clock_to_a_file() {
     hammer_with(Eviction::Move, PolicyKind::Clock, &StoreSpec::Temporary);
+}
+
+#[test]
+fn no_write_is_lost_through_a_little_memory_to_a_file_that_is_slow_and_cuts_requests() {
+    let faults = "short=0.2,delay=1ms:0.02".parse().expect("well formed");
+    let config = StoreConfig { compressed: Some(256 << 10), faults, ..StoreConfig::default() };
+    let store = Store::with(&config, SLOTS).expect("a store");
+    let stats = hammer_from_four_threads(Paged::over(Eviction::Move, PolicyKind::Clock, store));
+    assert!(stats.store.moved_down > 0 && stats.faults.memory.count > 0 && stats.major > 0, "{stats:?}");
 }
 
 #[test]

@@ -224,7 +224,8 @@ fn tables_take_no_more_than_they_say() {
         let (stats, _) = Paged::new(policy, ReferenceSource::SoftFault).stop();
         let frames = u64::from(PAGES);
         assert!(stats.policy_bytes <= bytes_a_frame * frames + 8, "{policy}: {} bytes", stats.policy_bytes);
-        // Four of state, half of one of marks.
-        assert_eq!(stats.metadata_bytes - stats.policy_bytes, frames * 9 / 2, "{policy}");
+        // Four of state once a frame was used, half of one of marks, and a little for each group.
+        let others = stats.metadata_bytes - stats.policy_bytes;
+        assert!(others <= frames * 19 / 4, "{policy}: {others} bytes");
     }
 }

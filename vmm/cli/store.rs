@@ -10,19 +10,20 @@ use crate::store::{Codec, FaultSpec, FaultSpecError, StoreConfig, StoreSpec};
 /// A store and its tiers.
 #[derive(Debug, clap::Args)]
 pub struct StoreArgs {
-    /// Where pages out of RAM go: a folder, a new file, a block device (all on it is lost), or memory [default: the folder for
-    /// temporary files]
+    /// Where pages out of RAM go: a folder, a new file, a block device (all on it is lost), or memory
+    /// [default: the folder for temporary files]
     #[arg(long, value_name = "PATH|memory")]
     pub store: Option<StoreSpec>,
     /// How pages in the store's memory are compressed
     #[arg(long, value_name = "CODEC", default_value = "lz4",
         value_parser = PossibleValuesParser::new(Codec::NAMES).try_map(|name| name.parse::<Codec>()))]
     pub compress: Codec,
-    /// Most memory for compressed pages; in front of a file it is a part of --host-ram, and 0 is none [default: a quarter
-    /// of --host-ram; no limit with --store memory]
+    /// Most memory for compressed pages; in front of a file it is a part of --host-ram, and 0 is none
+    /// [default: a quarter of --host-ram; no limit with --store memory]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     pub compressed: Option<u64>,
-    /// For tests: have the store's file fail, as in read-eio=0.01,write-enospc@100..200,short=0.1,torn=0.01,flip=0.001,delay=5ms:0.1,seed=1
+    /// For tests: have the store's file fail, as in
+    /// read-eio=0.01,write-enospc@100..200,short=0.1,torn=0.01,flip=0.001,delay=5ms:0.1,seed=1
     #[arg(long, value_name = "FAULTS", value_parser = faults, hide_short_help = true)]
     pub store_faults: Option<FaultSpec>,
 }

@@ -1,5 +1,6 @@
 //! The guest's swap disk: 4 KiB blocks, each in a slot of the store that the host's own evictions go to.
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
@@ -18,8 +19,9 @@ const BATCH: usize = 32;
 /// A disk that takes no room for what was never written or was discarded.
 pub struct SwapDisk {
     store: Arc<Store>,
-    /// Where each block is; `None` reads as zeros. The disk owns one reference to each slot.
-    blocks: Vec<Option<Slot>>,
+    /// Where each block is: one more than its slot; `None` reads as zeros. The disk owns one reference to each slot. A new
+    /// table is zeroed memory, which takes none where no block was ever written.
+    blocks: Vec<Option<NonZeroU32>>,
     /// Blocks on their way between guest and store: as many as the largest batch so far, at least one.
     pages: Vec<PageBytes>,
 }
@@ -43,10 +45,15 @@ impl SwapDisk {
         Self { store, blocks: vec![None; size.pages() as usize], pages: vec![PageBytes::zeroed()] }
     }
 
+    fn slot(&self, block: usize) -> Option<Slot> {
+        slot_in(&self.blocks, block)
+    }
+
     /// Brings the content of a block into `self.pages[page]`.
     fn load(&mut self, block: usize, page: usize) -> Result<(), DiskError> {
+        let slot = self.slot(block);
         let page = &mut self.pages[page];
-        match self.blocks[block] {
+        match slot {
             Some(slot) => self.store.get(slot, page).map(drop)?,
             None => page.0.fill(0),
         }
@@ -58,7 +65,7 @@ impl SwapDisk {
         self.grow(batch.len());
         let pages = batch.iter().zip(&mut self.pages);
         let mut pages: Vec<_> =
-            pages.filter_map(|(part, page)| Some((self.blocks[part.block]?, page))).collect();
+            pages.filter_map(|(part, page)| Some((slot_in(&self.blocks, part.block)?, page))).collect();
         self.store.get_batch(&mut pages).into_iter().try_for_each(|result| Ok(result.map(drop)?))
     }
 
@@ -91,13 +98,14 @@ impl SwapDisk {
             self.pages[..batch.len()].iter().map(|page| (page, self.store.fingerprint(page))).collect();
         let slots = put(&self.store, &pages)?;
         for (part, slot) in batch.iter().zip(slots) {
-            self.blocks[part.block] = Some(slot);
+            self.blocks[part.block] = NonZeroU32::new(slot.0 + 1);
         }
         Ok(())
     }
 
     fn release(&mut self, block: usize) {
-        if let Some(slot) = self.blocks[block].take() {
+        if let Some(slot) = self.slot(block) {
+            self.blocks[block] = None;
             self.store.release(slot);
         }
     }
@@ -169,6 +177,10 @@ impl Drop for SwapDisk {
             self.release(block);
         }
     }
+}
+
+fn slot_in(blocks: &[Option<NonZeroU32>], block: usize) -> Option<Slot> {
+    blocks[block].map(|next| Slot(next.get() - 1))
 }
 
 /// Hands pages to the store. While its disk is full the guest, which waits for its own disk, is paused.

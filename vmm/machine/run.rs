@@ -119,18 +119,17 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
             return Err(error.into());
         }
     };
-    let last = watch.last();
+    let (reading, read) = watch.last();
     drop(watch);
     signals.close();
     let mut kvm = vm.statistics();
-    if stopped && last.is_ok() {
+    if stopped && read {
         kvm.extend(vcpu.join().map(|vcpu| statistics(&vcpu)).unwrap_or_default());
     } else {
         // A thread is inside a write that nobody reads, or waits for a page that does not come. The process ends soon, and the
         // thread with it; until then nothing that it uses may go away.
         std::mem::forget((vm, pager, input));
     }
-    let reading = last.unwrap_or_else(|reading| reading);
     Ok(Run { end, reading, prepared: started.duration_since(asked), prepared_cpu, kvm })
 }
 
@@ -208,10 +207,10 @@ impl Watch<'_> {
         self.reading(self.ram.and_then(read_guest_stats))
     }
 
-    /// The last reading; as an error without the guest's part, where its page does not come because the store's disk is full or
-    /// broken: the thread that touches it then is left behind.
-    fn last(&self) -> Result<Reading, Reading> {
-        let (Some(ram), Some(_)) = (self.ram, self.controls.pager) else { return Ok(self.read()) };
+    /// The last reading, and whether the guest's part is in it: its page may not come, because the store's disk is full or
+    /// broken, and then the thread that touches it is left behind.
+    fn last(&self) -> (Reading, bool) {
+        let (Some(ram), Some(_)) = (self.ram, self.controls.pager) else { return (self.read(), true) };
         let (sender, answer) = mpsc::channel();
         let ram = ram.clone();
         // Without a thread nobody answers, and there is no guest's part either.
@@ -219,8 +218,8 @@ impl Watch<'_> {
             .name("last-reading".to_owned())
             .spawn(move || drop(sender.send(read_guest_stats(&ram))));
         match answer.recv_timeout(PATIENCE) {
-            Ok(stats) => Ok(self.reading(stats)),
-            Err(_) => Err(self.reading(None)),
+            Ok(stats) => (self.reading(stats), true),
+            Err(_) => (self.reading(None), false),
         }
     }
 

@@ -8,10 +8,12 @@
 //!      h: slot, length, digest
 //! ```
 //!
-//! A blob is added at the end of the head, under the heads' lock, and then becomes a slot's content, under the index's. So a
-//! full segment does not change any more but that its blobs die, and each thread that finds a blob in the index finds it whole.
+//! A blob is added at the end of the head, under the heads' lock, and then becomes a slot's content, under
+//! the index's. So a full segment does not change any more but that its blobs die, and each thread that finds
+//! a blob in the index finds it whole.
 //!
-//! Pages that do not compress have a head of their own where there is a file: they only wait to be written there.
+//! Pages that do not compress have a head of their own where there is a file: they only wait to be written
+//! there.
 
 use std::sync::Arc;
 
@@ -69,8 +71,8 @@ impl Arena {
         Ok(Self { region, heads: Mutex::default() })
     }
 
-    /// Adds a blob and makes it its slot's content, if that still is `from`. Leaves `reserve` segments to others; `None`
-    /// where that leaves no room, else whether a segment has become full.
+    /// Adds a blob and makes it its slot's content, if that still is `from`. Leaves `reserve` segments to
+    /// others; `None` where that leaves no room, else whether a segment has become full.
     pub(super) fn append(
         &self,
         index: &Mutex<Index>,

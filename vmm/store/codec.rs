@@ -48,8 +48,8 @@ impl FromStr for Codec {
     }
 }
 
-/// A page that does not become smaller than this is kept as it is: what it would save is not worth the time of
-/// unpacking it.
+/// A page that does not become smaller than this is kept as it is: what it would save is not worth the time
+/// of unpacking it.
 const WORTH_IT: usize = PAGE_SIZE * 3 / 4;
 /// Enough for what a page becomes at worst, in either format.
 const OUTPUT: usize = PAGE_SIZE + 512;
@@ -85,8 +85,8 @@ impl Workspace {
         (packed < WORTH_IT).then(|| &self.output[..packed])
     }
 
-    /// Unpacks what [`Workspace::pack`] made of a page. Whether that succeeded; what came out is to be checked by its
-    /// digest in any case.
+    /// Unpacks what [`Workspace::pack`] made of a page. Whether that succeeded; what came out is to be
+    /// checked by its digest in any case.
     fn unpack(&mut self, packed: &[u8], page: &mut PageBytes) -> bool {
         if self.zstd.is_none() {
             self.zstd = zstd();

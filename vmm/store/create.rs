@@ -23,8 +23,8 @@ pub(super) struct Opened {
     pub(super) direct: bool,
 }
 
-/// Opens the block device `path`, or makes a file in the directory `path`, or as the new file `path`, with room for `blocks`
-/// pages. The file vanishes with its descriptor, however the process ends.
+/// Opens the block device `path`, or makes a file in the directory `path`, or as the new file `path`, with
+/// room for `blocks` pages. The file vanishes with its descriptor, however the process ends.
 pub(super) fn open_or_create(path: &Path, blocks: u32) -> Result<Opened, StoreError> {
     if path.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device()) {
         return device(path, blocks);
@@ -45,7 +45,8 @@ pub(super) fn open_or_create(path: &Path, blocks: u32) -> Result<Opened, StoreEr
     Ok(Opened { file, kind: "file", direct })
 }
 
-/// A block device that nobody else uses: O_EXCL says so for one that is mounted, swapped to, or a part of another.
+/// A block device that nobody else uses: O_EXCL says so for one that is mounted, swapped to, or a part of
+/// another.
 fn device(path: &Path, blocks: u32) -> Result<Opened, StoreError> {
     let flags = OFlags::RDWR | OFlags::EXCL | OFlags::DIRECT | OFlags::CLOEXEC;
     let file = open(path, flags, Mode::empty()).map(File::from).map_err(|errno| match errno {
@@ -85,8 +86,8 @@ fn unlinked(path: &Path, flags: OFlags) -> Result<File, Errno> {
 
 /// Takes the space for all blocks now, where the file system can; elsewhere the file grows as it is written.
 fn reserve(file: &File, blocks: u32) -> Result<(), Errno> {
-    // Asked first, because a reservation that fails may fill the disk, for everyone, before it does. A file system
-    // without a limit has no blocks.
+    // Asked first, because a reservation that fails may fill the disk, for everyone, before it does. A file
+    // system without a limit has no blocks.
     let disk = fstatvfs(file)?;
     if disk.f_blocks > 0 && disk.f_bavail.saturating_mul(disk.f_frsize) < offset(blocks) {
         return Err(Errno::NOSPC);

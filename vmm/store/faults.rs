@@ -1,7 +1,8 @@
-//! Faults on purpose: what a disk may do wrong, between the store and its file, for people who test what depends on it.
+//! Faults on purpose: what a disk may do wrong, between the store and its file, for people who test what
+//! depends on it.
 //!
-//! Every read and every write asks here what is to go wrong with it. With the same seed and the same order of requests, the
-//! same goes wrong.
+//! Every read and every write asks here what is to go wrong with it. With the same seed and the same order of
+//! requests, the same goes wrong.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;

@@ -61,7 +61,8 @@ impl BlockFile {
     /// Reads or writes blocks from `block` on, as many as there are buffers, and returns the bytes that went.
     ///
     /// # Safety
-    /// The buffers are valid for the request: each is a page, which nobody writes meanwhile, nor reads if this does.
+    /// The buffers are valid for the request: each is a page, which nobody writes meanwhile, nor reads if
+    /// this does.
     pub(super) unsafe fn transfer(
         &self,
         request: Request,

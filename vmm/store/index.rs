@@ -1,8 +1,9 @@
 //! Where each page is: the slot table, and how much of each segment is still needed.
 //!
-//! One lock guards it, held for nanoseconds and never across I/O, compression or a copy. Whoever finds a blob here takes a
-//! reference to its segment and reads without the lock: a blob is never changed where it lies, and its segment stays while
-//! anyone has a reference. So cleaning and moving down only ever replace locations here.
+//! One lock guards it, held for nanoseconds and never across I/O, compression or a copy. Whoever finds a blob
+//! here takes a reference to its segment and reads without the lock: a blob is never changed where it lies,
+//! and its segment stays while anyone has a reference. So cleaning and moving down only ever replace
+//! locations here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ pub(super) struct Index {
     pub(super) slots: SlotTable,
     /// By number.
     places: Vec<Option<Place>>,
-    /// Segments that are full, the oldest first; those that hold raw pages apart, because these go first. Some are freed
-    /// since, and their number may be another's now.
+    /// Segments that are full, the oldest first; those that hold raw pages apart, because these go first.
+    /// Some are freed since, and their number may be another's now.
     packed: VecDeque<Sealed>,
     raw: VecDeque<Sealed>,
     born: u32,
@@ -178,7 +179,8 @@ impl Index {
         }
     }
 
-    /// A blob was written to `to`. It is the slot's content from now on, if that still is `from`; else the blob is dead.
+    /// A blob was written to `to`. It is the slot's content from now on, if that still is `from`; else the
+    /// blob is dead.
     pub(super) fn replace(&mut self, slot: Slot, from: Content, to: Location) -> Freed {
         let bytes = footprint(to.length.into()) as u32;
         let current = self.slots.content(slot).unwrap_or(Content::Nothing) == from;
@@ -243,8 +245,8 @@ impl Index {
         }
     }
 
-    /// A full segment of which at least half as large a part is dead as of all together, if one is soon found. It is leaving
-    /// from now on.
+    /// A full segment of which at least half as large a part is dead as of all together, if one is soon
+    /// found. It is leaving from now on.
     pub(super) fn sparse(&mut self) -> Option<Arc<Segment>> {
         let Space { used, live, .. } = self.space;
         for _ in 0..self.places.len().min(LOOKS) {

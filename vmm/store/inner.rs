@@ -1,6 +1,8 @@
 //! What a store's users and its background thread share, and the ways of a page in and out.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use abi::addr::PAGE_SIZE;
 use libc::iovec;
@@ -21,6 +23,8 @@ use crate::measure::Counter;
 
 /// Segments that only the background thread may take, so that it can always clean.
 pub(super) const RESERVE: u32 = 1;
+/// About as long as a write takes.
+const A_WRITE: Duration = Duration::from_millis(1);
 
 /// Why pages do not go down.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +33,25 @@ pub(super) enum Trouble {
     Full(Errno),
     /// The file cannot be written.
     Broken(Errno),
+}
+
+impl Trouble {
+    /// Of a write that failed.
+    pub(super) const fn of(errno: Errno) -> Self {
+        match errno {
+            Errno::NOSPC | Errno::DQUOT => Self::Full(errno),
+            errno => Self::Broken(errno),
+        }
+    }
+}
+
+impl From<Trouble> for StoreError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Full(errno) => Self::NoSpace(errno.into()),
+            Trouble::Broken(errno) => Self::Write(errno.into()),
+        }
+    }
 }
 
 /// What is shared.
@@ -77,10 +100,31 @@ impl Inner {
         *self.trouble.lock() = trouble;
     }
 
+    /// Takes slots. Some that their owners gave back may still be a flight's: these are waited for. A flight
+    /// counts its pages from before they are its to after they are free, so with the index locked none is
+    /// missed.
+    pub(super) fn allocate(&self, count: usize) -> Result<Vec<Slot>, StoreError> {
+        loop {
+            let mut index = self.index.lock();
+            let slots = index.slots.allocate(count);
+            if slots.is_ok() || self.counters.in_flight.load(Ordering::Relaxed) == 0 {
+                return slots;
+            }
+            drop(index);
+            self.must_have_no_trouble()?;
+            thread::sleep(A_WRITE);
+        }
+    }
+
+    /// Pages go down, as far as is known.
+    fn must_have_no_trouble(&self) -> Result<(), StoreError> {
+        self.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
+    }
+
     /// Keeps pages in slots that were allocated for them.
     pub(super) fn keep(&self, pages: &[(&PageBytes, Fingerprint)], slots: &[Slot]) -> Result<(), StoreError> {
-        if let Some(Trouble::Broken(errno)) = self.trouble() {
-            return Err(StoreError::Write(errno.into()));
+        if let Some(broken @ Trouble::Broken(_)) = self.trouble() {
+            return Err(broken.into());
         }
         let mut mixed = Vec::with_capacity(pages.len());
         for (&(page, fingerprint), &slot) in pages.iter().zip(slots) {
@@ -118,14 +162,10 @@ impl Inner {
                 }
                 return Ok(());
             }
-            match self.trouble() {
-                Some(Trouble::Full(errno)) => return Err(StoreError::NoSpace(errno.into())),
-                Some(Trouble::Broken(errno)) => return Err(StoreError::Write(errno.into())),
-                // In this order: what was cleaned meanwhile is room.
-                None if self.file.is_none() && !self.cleaning_is_due() && arena.region.is_full(RESERVE) => {
-                    return Err(StoreError::MemoryFull(arena.region.size()));
-                }
-                None => {}
+            self.must_have_no_trouble()?;
+            // In this order: what was cleaned meanwhile is room.
+            if self.file.is_none() && !self.cleaning_is_due() && arena.region.is_full(RESERVE) {
+                return Err(StoreError::MemoryFull(arena.region.size()));
             }
             self.bell.ring();
             arena.region.wait(RESERVE);
@@ -140,10 +180,8 @@ impl Inner {
             batch.push(slot.0, iovec { iov_base: bytes, iov_len: PAGE_SIZE });
         }
         self.run(file, &mut batch);
-        match batch.first_failure().map(Trouble::of) {
-            Some(Trouble::Full(errno)) => return Err(StoreError::NoSpace(errno.into())),
-            Some(Trouble::Broken(errno)) => return Err(StoreError::Write(errno.into())),
-            None => {}
+        if let Some(errno) = batch.first_failure() {
+            return Err(Trouble::of(errno).into());
         }
         let mut index = self.index.lock();
         pages.iter().for_each(|&(slot, _, digest)| index.slots.set(slot, Content::File(digest)));
@@ -152,8 +190,9 @@ impl Inner {
 
     /// Does a batch of requests, of which this thread has the buffers.
     fn run(&self, file: &BlockFile, batch: &mut Batch) {
-        // Two at once are rare, and the second does without the io_uring.
-        let mut shared = self.queue.try_lock();
+        // One request is as fast without the io_uring; two batches at once are rare, and the second does
+        // without, too.
+        let mut shared = if batch.requests() > 1 { self.queue.try_lock() } else { None };
         let mut own = Queue::plain();
         let queue = match &mut shared {
             Some(queue) => queue.get_or_insert_with(|| {
@@ -163,7 +202,8 @@ impl Inner {
             }),
             None => &mut own,
         };
-        // SAFETY: the buffers are pages that the caller lends to this call, to read into if they are exclusive.
+        // SAFETY: the buffers are pages that the caller lends to this call, to read into if they are
+        // exclusive.
         unsafe { batch.run(queue, file) };
     }
 

@@ -6,12 +6,13 @@
 //!        --> file: a block for each slot (at once, where there is no memory tier)
 //! ```
 //!
-//! Every owner of a slot (a frame that was evicted, a block of the guest's swap disk) holds one reference.
-//! A page's digest is kept with it: every read is checked against it, and a page whose fingerprint is still the
+//! Every owner of a slot (a frame that was evicted, a block of the guest's swap disk) holds one reference. A
+//! page's digest is kept with it: every read is checked against it, and a page whose fingerprint is still the
 //! slot's need not be written again.
 //!
-//! Locks, in this order: the heads' (`arena`), under which one blob is copied; the index's (`index`), held for nanoseconds.
-//! None is held across I/O or compression. `index` says why readers need no more than that, `tiers` how pages move.
+//! Locks, in this order: the heads' (`arena`), under which one blob is copied; the index's (`index`), held
+//! for nanoseconds. None is held across I/O or compression. `index` says why readers need no more than that,
+//! `tiers` how pages move.
 
 mod arena;
 mod bell;
@@ -95,7 +96,8 @@ pub enum Origin {
     File,
 }
 
-/// Segments without which the memory tier cannot work: two that are filled, one on its way down, and one to clean with.
+/// Segments without which the memory tier cannot work: two that are filled, one on its way down, and one to
+/// clean with.
 const MIN_SEGMENTS: u32 = 4;
 /// The same in bytes.
 const MIN_COMPRESSED: u64 = MIN_SEGMENTS as u64 * SEGMENT_BYTES as u64;
@@ -119,8 +121,9 @@ impl Store {
         Self::with(&spec.clone().into(), capacity)
     }
 
-    /// Opens a store with room for `capacity` pages, or [`MAX_SLOTS`] if that is less. A file's space is reserved now, so that
-    /// a full disk shows before anything depends on it; its name is gone before this returns, so that nothing is left behind.
+    /// Opens a store with room for `capacity` pages, or [`MAX_SLOTS`] if that is less. A file's space is
+    /// reserved now, so that a full disk shows before anything depends on it; its name is gone before this
+    /// returns, so that nothing is left behind.
     ///
     /// # Errors
     /// The file cannot be made or its space cannot be reserved; or the host has no memory or thread to give.
@@ -180,14 +183,14 @@ impl Store {
         Ok(slots[0])
     }
 
-    /// Keeps several pages, each with [`Store::fingerprint`]'s answer for it. Neighbours are written to the file in one go,
-    /// most of the time later. Returns a slot for each page, in order.
+    /// Keeps several pages, each with [`Store::fingerprint`]'s answer for it. Neighbours are written to the
+    /// file in one go, most of the time later. Returns a slot for each page, in order.
     ///
     /// # Errors
-    /// As [`Store::put`]; then none of the pages is kept. After [`StoreError::NoSpace`] the same may succeed later. An error may be
-    /// that of a write of other pages, which are still in memory then.
+    /// As [`Store::put`]; then none of the pages is kept. After [`StoreError::NoSpace`] the same may succeed
+    /// later. An error may be that of a write of other pages, which are still in memory then.
     pub fn put_batch(&self, pages: &[(&PageBytes, Fingerprint)]) -> Result<Vec<Slot>, StoreError> {
-        let slots = self.inner.index.lock().slots.allocate(pages.len())?;
+        let slots = self.inner.allocate(pages.len())?;
         self.inner.keep(pages, &slots).inspect_err(|_| {
             slots.iter().for_each(|&slot| self.release(slot));
         })?;
@@ -232,8 +235,8 @@ impl Store {
         self.inner.release(slot);
     }
 
-    /// Pages of memory that the store takes now and that count against the host's budget: those of the tier in front of a file,
-    /// which is no place of its own.
+    /// Pages of memory that the store takes now and that count against the host's budget: those of the tier
+    /// in front of a file, which is no place of its own.
     #[must_use]
     pub fn counted_pages(&self) -> u32 {
         self.counted(|arena| arena.region.held())
@@ -269,7 +272,8 @@ impl Drop for Store {
     }
 }
 
-/// Segments for `slots` pages that do not compress, and for as much dead space as there may be before it is cleaned.
+/// Segments for `slots` pages that do not compress, and for as much dead space as there may be before it is
+/// cleaned.
 const fn enough_segments(slots: u32) -> u32 {
     let pages_in_one = (SEGMENT_BYTES / arena::footprint(PAGE_SIZE)) as u32;
     let full = slots.div_ceil(pages_in_one);

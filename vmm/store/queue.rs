@@ -44,7 +44,8 @@ impl Queue {
     }
 
     /// # Safety
-    /// As [`BlockFile::transfer`], until [`Queue::next`] has returned the token; and the file stays open as long.
+    /// As [`BlockFile::transfer`], until [`Queue::next`] has returned the token; and the file stays open as
+    /// long.
     unsafe fn submit(
         &mut self,
         file: &BlockFile,
@@ -178,10 +179,16 @@ impl Batch {
         self.runs.len() - 1
     }
 
+    /// How many requests that makes.
+    pub(super) const fn requests(&self) -> usize {
+        self.runs.len()
+    }
+
     /// Submits what waits, with tokens whose upper half is `number`.
     ///
     /// # Safety
-    /// As [`Queue::submit`]; and this batch stays where it is and is not added to until all its tokens came back.
+    /// As [`Queue::submit`]; and this batch stays where it is and is not added to until all its tokens came
+    /// back.
     pub(super) unsafe fn submit(&mut self, queue: &mut Queue, file: &BlockFile, number: u32) {
         for (index, run) in (0_u64..).zip(&mut self.runs) {
             if run.state == State::Waiting {

@@ -1,7 +1,7 @@
 //! Memory in segments: one mapping of address space, of which only the segments in use take memory.
 //!
-//! A segment that nobody needs any more goes back to the kernel by MADV_DONTNEED, which, unlike munmap, keeps out of
-//! the way of page faults in other threads. A few are kept for the next who needs one.
+//! A segment that nobody needs any more goes back to the kernel by MADV_DONTNEED, which, unlike munmap, keeps
+//! out of the way of page faults in other threads. A few are kept for the next who needs one.
 
 use std::ptr;
 use std::sync::Arc;
@@ -117,7 +117,8 @@ impl Region {
         Some(Segment { region: Arc::clone(self), number })
     }
 
-    /// Waits until a segment has been given back, but not for long: whoever waits looks again at what else may have changed.
+    /// Waits until a segment has been given back, but not for long: whoever waits looks again at what else
+    /// may have changed.
     pub(super) fn wait(&self, reserve: u32) {
         let mut free = self.free.lock();
         if self.is_full(reserve) {
@@ -152,7 +153,8 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         let start = ptr::with_exposed_provenance_mut(self.start);
-        // SAFETY: the mapping is ours and whole. Every segment owns a reference to `self`, so there is none left.
+        // SAFETY: the mapping is ours and whole. Every segment owns a reference to `self`, so there is none
+        // left.
         let _ = unsafe { munmap(start, self.segments as usize * SEGMENT_BYTES) };
     }
 }
@@ -171,7 +173,8 @@ impl Segment {
     /// # Safety
     /// Nobody writes them any more.
     pub(super) unsafe fn bytes(&self, offset: usize, length: usize) -> &[u8] {
-        // SAFETY: inside the segment, which is mapped as long as `self` lives; the caller says that they do not change.
+        // SAFETY: inside the segment, which is mapped as long as `self` lives; the caller says that they do
+        // not change.
         unsafe { std::slice::from_raw_parts(self.at(offset, length), length) }
     }
 

@@ -16,8 +16,8 @@ pub enum StoreSpec {
     /// In a file without a name in the host's directory for temporary files.
     #[default]
     Temporary,
-    /// In a file without a name in this directory, or in a new file of this name, which is unlinked at once; or
-    /// in this block device.
+    /// In a file without a name in this directory, or in a new file of this name, which is unlinked at once;
+    /// or in this block device.
     At(PathBuf),
 }
 
@@ -28,15 +28,16 @@ pub struct StoreConfig {
     pub place: StoreSpec,
     /// How pages in memory are compressed.
     pub codec: Codec,
-    /// Most bytes of memory that compressed pages may take; 0: there is no such tier. `None`: none in front of a
-    /// file, and no limit where there is no file.
+    /// Most bytes of memory that compressed pages may take; 0: there is no such tier. `None`: none in front
+    /// of a file, and no limit where there is no file.
     pub compressed: Option<u64>,
     /// What is to go wrong with the file.
     pub faults: FaultSpec,
 }
 
 impl StoreConfig {
-    /// The same with the usual memory tier for a host budget of so many bytes: a quarter of it in front of a file.
+    /// The same with the usual memory tier for a host budget of so many bytes: a quarter of it in front of a
+    /// file.
     #[must_use]
     pub fn with_budget(mut self, budget: Option<u64>) -> Self {
         if self.compressed.is_none() && self.place != StoreSpec::Memory {

@@ -15,8 +15,8 @@ pub(super) struct SlotTable {
     words: HashMap<Slot, u64>,
     /// One bit a slot: set while it is in use. Bits past the capacity stay set.
     in_use: Vec<u64>,
-    /// Where to look for a free slot next. Going round, and not back to the lowest free slot, keeps pages that
-    /// go out together together in the file.
+    /// Where to look for a free slot next. Going round, and not back to the lowest free slot, keeps pages
+    /// that go out together together in the file.
     cursor: u32,
     usage: Usage,
 }

@@ -8,15 +8,14 @@
 //!                  cleaning:    blobs copied to the head, then the slot table says where
 //! ```
 //!
-//! A page stays readable where it is until it is there where it goes. While a flight is under way it owns a reference to each
-//! of its slots, so no block is given away under a write; and a page whose owners are all gone is
-//! not given to anyone when the flight lands.
+//! A page stays readable where it is until it is there where it goes. While a flight is under way it owns a
+//! reference to each of its slots, so no block is given away under a write; and a page whose owners are all
+//! gone is not given to anyone when the flight lands.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use abi::addr::PAGE_SIZE;
-use rustix::io::Errno;
 
 use super::arena::{self, Blob, Header, Walk};
 use super::entry::Content;
@@ -123,8 +122,8 @@ impl<'a> Tiers<'a> {
             unpack(self.inner, &sources, page, buffer);
             flight.batch.push(page.slot.0, buffer_of(buffer));
         }
-        self.inner.counters.in_flight.fetch_add(flight.pages.len() as u32, Ordering::Relaxed);
-        // SAFETY: the flight's buffers are touched only when it has landed, and the queue is emptied before they go.
+        // SAFETY: the flight's buffers are touched only when it has landed, and the queue is emptied before
+        // they go.
         unsafe { flight.batch.submit(&mut self.queue, file, number as u32) };
         true
     }
@@ -202,7 +201,8 @@ impl Inner {
         moves || self.cleaning_is_due()
     }
 
-    /// Whether memory is so full that pages are to go down: early enough that whoever keeps a page seldom waits.
+    /// Whether memory is so full that pages are to go down: early enough that whoever keeps a page seldom
+    /// waits.
     fn is_near_limit(&self) -> bool {
         let Some(arena) = &self.arena else { return false };
         let limit = arena.region.segments();
@@ -232,16 +232,18 @@ impl Inner {
         (0..rounds).find_map(|_| self.index.lock().sparse())
     }
 
-    /// Takes a reference to each slot that still holds what a header says, from the `first` header on, and drops the
-    /// other headers. The lock is taken for each, so that no reader waits for all.
+    /// Takes a reference to each slot that still holds what a header says, from the `first` header on, and
+    /// drops the other headers. The lock is taken for each, so that no reader waits for all.
     fn hold_live(&self, pages: &mut Vec<Header>, first: usize) {
         let mut at = 0;
         pages.retain(|page| {
             at += 1;
             let hold = || {
                 let mut index = self.index.lock();
-                index.slots.content(page.slot) == Some(Content::Memory(page.at))
-                    && index.slots.retain(page.slot).is_ok()
+                let held = index.slots.content(page.slot) == Some(Content::Memory(page.at))
+                    && index.slots.retain(page.slot).is_ok();
+                self.counters.in_flight.fetch_add(u32::from(held), Ordering::Relaxed);
+                held
             };
             at <= first || hold()
         });
@@ -253,19 +255,10 @@ impl Inner {
             let freed = self.index.lock().moved_down(page.slot, page.at, page.digest);
             drop(freed);
             self.release(page.slot);
+            // After the release: see `Inner::allocate`.
+            self.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         self.counters.moved_down.add(pages.len() as u64);
-        self.counters.in_flight.fetch_sub(pages.len() as u32, Ordering::Relaxed);
-    }
-}
-
-/// A write that failed for good, or for now.
-impl Trouble {
-    pub(super) const fn of(errno: Errno) -> Self {
-        match errno {
-            Errno::NOSPC | Errno::DQUOT => Self::Full(errno),
-            errno => Self::Broken(errno),
-        }
     }
 }
 

@@ -125,6 +125,13 @@ impl Running {
         assert!(seen, "{text:?} was not printed");
     }
 
+    /// Waits until its standard error holds `text`.
+    #[track_caller]
+    pub fn wait_for_error(&mut self, text: &str) {
+        let seen = self.err.until(text);
+        assert!(seen, "{text:?} was not said");
+    }
+
     /// Waits up to `limit` for it to end and says whether it has.
     pub fn ends_within(&self, limit: Duration) -> bool {
         let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).unwrap();

@@ -137,7 +137,7 @@ fn churn(store: &Store, thread: u64) {
     let mut random = Random::new(thread);
     let mut owned: Vec<(Slot, u16)> = Vec::new();
     let mut read = PageBytes::zeroed();
-    for _ in 0..4000 {
+    for _ in 0..1500 {
         let full = owned.len() == 190;
         if full || !owned.is_empty() && random.below(5) < 2 {
             let (slot, _) = owned.swap_remove(random.below(owned.len()));

@@ -110,6 +110,18 @@ fn a_full_disk_is_told_when_memory_is_full_too_and_forgotten_when_there_is_room(
 }
 
 #[test]
+fn slots_of_pages_that_are_still_being_written_are_waited_for() {
+    // Of 40 pages 30 fill two segments, which go down.
+    let store = store(&small_tier(IN_FILE, "delay=500ms:1"), 40);
+    let slots: Vec<_> = (0..40).map(|n| store.put(&page(4 * n + 2)).expect("room")).collect();
+    eventually("on their way", || store.stats().writing > 0);
+    slots.into_iter().for_each(|slot| store.release(slot));
+    // These need no memory, so nothing else waits for the writes.
+    let (same, fingerprint) = (page(4), store.fingerprint(&page(4)));
+    store.put_batch(&[(&same, fingerprint); 40]).expect("as many slots as pages");
+}
+
+#[test]
 fn a_full_disk_without_memory_in_front_is_told_at_once() {
     let store = faulty("write-enospc@1");
     store.put(&page(1)).expect("there is room");
