@@ -24,6 +24,8 @@ pub struct LatencySummary {
     pub mean_ns: u64,
     /// Half took no longer than this.
     pub p50_ns: u64,
+    /// 9 in 10 took no longer than this.
+    pub p90_ns: u64,
     /// 99 in 100 took no longer than this.
     pub p99_ns: u64,
     /// The longest.
@@ -45,6 +47,7 @@ impl Latency {
             count: self.histogram.len(),
             mean_ns: self.total_ns / self.histogram.len().max(1),
             p50_ns: self.histogram.value_at_quantile(0.5),
+            p90_ns: self.histogram.value_at_quantile(0.9),
             p99_ns: self.histogram.value_at_quantile(0.99),
             max_ns: self.histogram.max(),
         }

@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::aside::Aside;
 use super::desk::Desk;
 use super::fill::{Filler, refused, settle, settle_whole};
 use super::frames::{FrameState, GROUP, GroupGuard, Whole, head};
@@ -32,9 +33,16 @@ pub fn run(shared: &Shared, desk: &Desk) {
         Err(error) => return shared.fail(error),
     };
     let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
-    let patience = Patience::new(cpus);
-    let server =
-        Server { shared, desk, filler, patience, faults: VecDeque::new(), leads: false, was_busy: false };
+    let server = Server {
+        shared,
+        desk,
+        filler,
+        patience: Patience::new(cpus),
+        aside: Aside::new(),
+        faults: VecDeque::new(),
+        leads: false,
+        was_busy: false,
+    };
     server.run();
 }
 
@@ -43,6 +51,7 @@ struct Server<'a> {
     desk: &'a Desk,
     filler: Filler<'a>,
     patience: Patience,
+    aside: Aside,
     /// Read and not answered.
     faults: VecDeque<Fault>,
     leads: bool,
@@ -121,6 +130,9 @@ impl Server<'_> {
             self.faults.extend(self.shared.uffd.read(&mut messages)?);
             if !self.faults.is_empty() {
                 self.patience.learn(start.elapsed());
+                if patience > Duration::ZERO {
+                    self.aside.answered();
+                }
                 return Ok(());
             }
             if start.elapsed() >= patience {

@@ -14,6 +14,7 @@
 //! zeros where pages were out, so it comes after everyone who would use them.
 
 mod any;
+mod aside;
 mod desk;
 mod fault;
 mod fill;
