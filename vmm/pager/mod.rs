@@ -15,6 +15,7 @@
 
 mod any;
 mod aside;
+mod departure;
 mod desk;
 mod fault;
 mod fill;

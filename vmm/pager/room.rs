@@ -219,7 +219,7 @@ mod tests {
     use crate::store::StoreSpec;
 
     fn room(budget: u32, frames: u32) -> Room {
-        let store = Store::open(&StoreSpec::Memory.into(), 1).expect("memory");
+        let store = Store::open(&StoreSpec::Memory, 1).expect("memory");
         Room::new(budget, frames, 1, Arc::new(store))
     }
 
