@@ -1,9 +1,10 @@
-//! Huge pages of the guest's kernel: programs that ask for them, and programs that do not know.
+//! Huge pages: of the guest's kernel, for programs that ask for them and programs that do not know; and of the host's
+//! pager, under both.
 
 use std::process::Command;
 
 use crate::support::command::{bifold, run};
-use crate::support::guests::{SORT, compile_c};
+use crate::support::guests::{OVERCOMMIT, SORT, compile_c};
 use crate::support::report::{number, run_with_report};
 
 #[test]
@@ -34,4 +35,24 @@ fn a_sort_in_huge_pages_that_are_split_and_evicted_is_right() {
     assert_eq!(report["guest_page"], "2m");
     let [faults, split] = ["faults", "split"].map(|name| number(&report, "guest_huge", name));
     assert!(faults > 1 && split > 0 && number(&report, "guest", "swapped_out") > 0, "{report}");
+}
+
+/// The program touches three times what the host keeps, at random and in turn, and checks each page that it visits.
+#[test]
+fn guest_ram_of_huge_pages_is_paged_by_the_host_and_nothing_is_lost() {
+    for swap in ["keep", "split", "auto"] {
+        let options = ["--ram=68M", "--host-ram=20M", "--guest-page=2m", "--backing=thp", "--store=memory"];
+        let options = [&options[..], &["--huge-swap", swap]].concat();
+        // Random visits bring in 512 pages each where huge pages are kept: there, fewer pages are visited.
+        let size = if swap == "keep" { "24M" } else { "48M" };
+        let (_, report) = run_with_report(&options, &[OVERCOMMIT, size, "16M"]);
+        let huge = |counter: &str| report["host_detail"]["huge"][counter].as_u64().unwrap();
+        assert!(huge("brought_in") > 0, "{swap}: {report}");
+        match swap {
+            "keep" => assert!(huge("split") == 0 && huge("evicted") > 0, "{report}"),
+            "split" => assert!(huge("split") > 0 && huge("evicted") == 0, "{report}"),
+            _ => assert!(huge("evicted") > 0, "{report}"),
+        }
+        assert!(number(&report, "host", "resident_peak") <= 20 * 256, "{swap}: {report}");
+    }
 }
