@@ -23,6 +23,9 @@ use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
 use crate::store::Origin;
 
+/// Part of the time that it takes to write a huge page.
+const A_LITTLE: Duration = Duration::from_micros(100);
+
 /// How many faults are read at once.
 const BATCH: usize = 16;
 
@@ -63,6 +66,8 @@ struct Server<'a> {
 enum Rescue<'g> {
     /// It is there, or will be without more being done. From where, if that was done now.
     Done(Option<Source>),
+    /// It is part of a huge page that is being written, and that is to come back whole: in a millisecond or so.
+    Later,
     /// It is not there.
     Out(GroupGuard<'g>),
 }
@@ -159,6 +164,11 @@ impl Server<'_> {
             let guard = shared.frames.lock(frame);
             let guard = match self.rescue(fault, frame, guard)? {
                 Rescue::Done(source) => return Ok((source, Next::Nothing)),
+                Rescue::Later => {
+                    self.pass_on();
+                    thread::sleep(A_LITTLE);
+                    continue;
+                }
                 Rescue::Out(guard) => guard,
             };
             let next = *stream.get_or_insert_with(|| self.observe(frame, &guard));
@@ -218,8 +228,19 @@ impl Server<'_> {
                 settle(shared, guard, frame, (shared.staging.slot(berth), true));
                 Ok(Rescue::Done(Some(Source::Rescued)))
             }
+            (_, FrameState::Writing(berth))
+                if shared.staging.sizes().is_huge(berth) && self.keeps_whole() =>
+            {
+                Ok(Rescue::Later)
+            }
             (_, FrameState::Zero | FrameState::Writing(_) | FrameState::Stored(_)) => Ok(Rescue::Out(guard)),
         }
+    }
+
+    /// Whether huge pages stay huge, whatever it takes. A small page among them would leave a page table that no huge page
+    /// can take the place of before Linux 6.14.
+    fn keeps_whole(&self) -> bool {
+        self.shared.huge.is_some_and(HugeSwap::follows_groups)
     }
 
     /// Whether the frame's group comes whole.

@@ -8,7 +8,7 @@
 use abi::addr::Hva;
 use paging::policy::{PageKey, Policy};
 
-use super::frames::{FrameState, GROUP, GroupGuard, Whole, head};
+use super::frames::{FrameState, GROUP, GroupGuard, Hints, Whole, head};
 use super::landing::Landing;
 use super::room::Units;
 use super::staging::{hva, take_whole, zeros};
@@ -100,10 +100,10 @@ impl<'a> Filler<'a> {
     fn put_whole(&self, guard: &mut GroupGuard<'_>, first: FrameIndex) -> Result<(), PagerError> {
         let (shared, Some(landing)) = (self.shared, &self.landing) else { return Ok(()) };
         let to = shared.hva(first)?;
-        if std::mem::take(guard.hints()).was_split {
-            // Its page table is empty but there, and would have the huge page split (Linux 6.14 and newer free it here).
-            shared.staging.discard(to, GROUP).map_err(PagerError::Discard)?;
-        }
+        *guard.hints() = Hints::default();
+        // There may be an empty page table, of small pages that were there or of a fault for which the kernel found no huge page.
+        // The huge page would be split for it; Linux 6.14 and newer free it here.
+        shared.staging.discard(to, GROUP).map_err(PagerError::Discard)?;
         // SAFETY: the reference to the landing's pages has ended.
         let moved = unsafe { take_whole(&shared.uffd, to, landing.start()) };
         moved.map_err(|outcome| PagerError::Refused { frame: first, outcome })
@@ -216,7 +216,6 @@ impl<'a> Filler<'a> {
             guard.set(frame, FrameState::Resident(slot));
             admit(shared, frame, false, slot.is_none());
         }
-        guard.hints().was_split = true;
         Ok(Some(out.len() as u32))
     }
 
@@ -294,7 +293,6 @@ pub fn settle(
     (slot, used): (Option<Slot>, bool),
 ) {
     guard.set(frame, FrameState::Resident(slot));
-    guard.hints().was_split = true;
     admit(shared, frame, used, slot.is_none());
 }
 

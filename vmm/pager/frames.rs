@@ -118,8 +118,6 @@ struct Group {
 /// What is remembered about how a group is used.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Hints {
-    /// Small pages of it were in guest RAM since it was last whole: there is a page table in the way of a huge page.
-    pub was_split: bool,
     /// Where in the group it was last touched while it was parked whole.
     touched_at: Option<u16>,
     /// It was touched there twice in turn: there is a spot that is used, and the rest seems not to be.

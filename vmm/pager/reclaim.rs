@@ -201,7 +201,6 @@ impl<'a> Reclaim<'a> {
         if self.shared.huge.is_none_or(|huge| huge.splits(*guard.hints())) {
             guard.set_whole(Whole::No);
             *guard.hints() = Hints::default();
-            guard.hints().was_split = true;
             for other in guard.frames().filter(|&other| other != frame) {
                 self.shared.marks.arrive(other, false, true);
                 self.split.push_back(other);

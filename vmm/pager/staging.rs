@@ -85,6 +85,11 @@ impl Sizes {
         self.huge * GROUP
     }
 
+    /// Whether a berth is for a part of a huge page.
+    pub const fn is_huge(self, berth: Berth) -> bool {
+        berth.0 < self.first_small()
+    }
+
     const fn berths(self) -> u32 {
         self.first_small() + self.small
     }
