@@ -113,7 +113,7 @@ fn sentence(ways: &[Way]) -> String {
     }
     let sum = |count: fn(&Way) -> u64| Count(ways.iter().map(count).sum());
     let guest = match sum(|way| way.guest_major) {
-        Count(0) => "The guest has all in RAM and no major fault".to_owned(),
+        Count(0) => "The guest has no major fault, as if all were in RAM".to_owned(),
         faults => format!("The guest has {faults} major faults"),
     };
     let costs: Vec<String> = ways.chunks(2).filter_map(cost).collect();
