@@ -50,6 +50,8 @@ mod swap;
 mod thrash;
 #[path = "explore/timing.rs"]
 mod timing;
+#[path = "explore/visits.rs"]
+mod visits;
 
 use std::env;
 
@@ -80,6 +82,7 @@ fn main() {
         ["swap", pages] => swap::run(number(pages)),
         ["thrash", processes, pages, ms] => thrash::run(number(processes), number(pages), number(ms) as u64),
         ["tlb", pages] => chase::run(number(pages)),
+        ["visits", pages, rounds, order] => visits::run(number(pages), number(rounds), order),
         // For an experiment that starts a program.
         ["nothing"] => {}
         _ => fail("usage: explore EXPERIMENT [ARGUMENTS], such as explore cow 256; the source lists them"),

@@ -30,7 +30,7 @@ fn number(row: &Value, column: &str) -> u64 {
 #[test]
 fn without_a_name_the_experiments_are_listed() {
     let ended = run(&mut bifold(["explore"])).succeeded();
-    for name in ["isolation", "page-tables", "cow", "replacement", "thrashing", "fault-costs"] {
+    for name in ["isolation", "page-tables", "cow", "replacement", "thrashing", "overcommit"] {
         assert!(ended.out.lines().any(|line| line.starts_with(name)), "{name}: {}", ended.out);
     }
 }
@@ -338,6 +338,42 @@ fn a_limit_makes_its_process_page_among_its_own_pages() {
     assert_eq!((number(free, "major"), &free["resident_at_the_end"]), (0, &free["pages"]), "{free}");
     assert!(rows.iter().all(|row| number(row, "wrong") == 0), "{rows:#?}");
     assert!(sentence.contains("keeps to its limit"), "{sentence}");
+}
+
+#[test]
+fn host_swap_serves_what_the_guest_believes_to_have() {
+    let (rows, sentence) = explore("host-swap");
+    let with = |store| rows.iter().filter(move |row| row["store"] == store);
+    for store in ["memory", "memory in front of a file", "a file"] {
+        assert_eq!(with(store).count(), 2, "in order and at random: {rows:#?}");
+    }
+    for row in &rows {
+        assert_eq!((number(row, "guest_major"), number(row, "wrong")), (0, 0), "{row}");
+        assert!(number(row, "memory") + number(row, "file") > 0 && number(row, "ahead") > 0, "{row}");
+        assert!(number(row, "out_dirty") > 0 && number(row, "out_zero") > 0, "{row}");
+    }
+    assert!(with("memory").all(|row| number(row, "file") == 0), "{rows:#?}");
+    assert!(with("memory in front of a file").all(|row| number(row, "file") > 0), "{rows:#?}");
+    assert!(with("a file").all(|row| number(row, "memory") == 0), "{rows:#?}");
+    assert!(sentence.starts_with("The guest has no major fault, as if all were in RAM"), "{sentence}");
+}
+
+#[test]
+fn overcommitted_guests_all_finish_rightly_within_their_budgets() {
+    let (rows, sentence) = explore("overcommit");
+    let (guests, all) = (&rows[..3], row(&rows, "guest", "all together"));
+    for guest in guests {
+        assert!(number(guest, "ram") > number(guest, "budget"), "{guest}");
+        assert!(number(guest, "resident_peak") <= number(guest, "budget"), "{guest}");
+        assert!(number(guest, "host_minor") > 0, "{guest}");
+        assert_eq!(number(guest, "wrong"), 0, "{guest}");
+    }
+    assert!(number(row(&rows, "guest", "more than its RAM"), "guest_major") > 0, "it pages, too: {rows:#?}");
+    for column in ["ram", "budget", "host_major"] {
+        let sum: u64 = guests.iter().map(|guest| number(guest, column)).sum();
+        assert_eq!(number(all, column), sum, "{column}");
+    }
+    assert!(sentence.ends_with("all finished, and every page was right."), "{sentence}");
 }
 
 #[test]

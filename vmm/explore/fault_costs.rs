@@ -38,7 +38,7 @@ struct Cost {
 pub fn run() -> Result<Finding, ExploreError> {
     let mut costs = of_guest()?;
     let (zeros, memory) =
-        of_host(StoreSpec::Memory.into(), "from the store, in memory", |host| host.faults.memory.count)?;
+        of_host(StoreSpec::Memory.into(), "from the store, compressed", |host| host.faults.memory.count)?;
     // Without memory in front.
     let file = StoreConfig { compressed: Some(0), ..StoreConfig::default() };
     let (_, disk) = of_host(file, "from the store, a file", |host| host.faults.file.count)?;

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::panic::resume_unwind;
+use std::thread;
 
 use abi::addr::PAGE_SIZE;
 use abi::port::Exit;
@@ -17,6 +19,7 @@ use crate::guest;
 use crate::machine::{self, Bundled, End, GuestPaging, Hypervisor, Reading};
 use crate::measure::Random;
 use crate::memory::Size;
+use crate::pager::HostStats;
 use crate::report::{Progress, to_ns};
 use crate::store::StoreConfig;
 
@@ -65,10 +68,22 @@ pub fn noise(pages: usize) -> Vec<u8> {
 
 /// Runs the guest to its end, which must be a good one.
 pub fn run(program: Bundled) -> Result<Ran, ExploreError> {
+    let progress = Progress::start();
+    run_watched(program, Some(&mut |reading| progress.show(reading)))
+}
+
+/// Runs guests at the same time, each to its end, which must be a good one.
+pub fn run_together<const N: usize>(programs: [Bundled; N]) -> Result<Vec<Ran>, ExploreError> {
+    thread::scope(|scope| {
+        let runs = programs.map(|program| scope.spawn(|| run_watched(program, None)));
+        runs.into_iter().map(|run| run.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
+fn run_watched(program: Bundled, progress: Option<&mut dyn FnMut(&Reading)>) -> Result<Ran, ExploreError> {
     let command = format!("explore {}", program.arguments.join(" "));
     let (config, output) = program.config(Hypervisor::open()?)?;
-    let progress = Progress::start();
-    let run = machine::run(config, Some(&mut |reading| progress.show(reading)))?;
+    let run = machine::run(config, progress)?;
     let failed = |how| Err(ExploreError::Failed { command: command.clone(), how });
     match run.end {
         End::Exit(Exit::Status(0)) => {}
@@ -105,6 +120,11 @@ impl Ran {
     /// What the guest's kernel counted.
     pub fn guest(&self) -> Result<&GuestStats, ExploreError> {
         self.reading.guest.as_deref().ok_or_else(|| self.lacks("the kernel's counters"))
+    }
+
+    /// What the host's pager counted.
+    pub fn host(&self) -> Result<&HostStats, ExploreError> {
+        self.reading.host.as_ref().ok_or_else(|| self.lacks("the host pager's counters"))
     }
 
     fn lacks(&self, what: &str) -> ExploreError {

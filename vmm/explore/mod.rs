@@ -15,11 +15,13 @@ mod fault_costs;
 mod faults;
 mod finding;
 mod guest;
+mod host_swap;
 mod huge_pages;
 mod isolation;
 mod layout;
 mod limits;
 mod mapped_files;
+mod overcommit;
 mod page_tables;
 mod recipes;
 mod record;
@@ -75,6 +77,8 @@ pub const EXPERIMENTS: &[Experiment] = &[
     new("swapping", "Pages one by one, or whole processes", swapping::run),
     new("thrashing", "Where more processes do less work", thrashing::run),
     new("limits", "A process that may have little RAM, and its neighbour", limits::run),
+    new("host-swap", "A guest that believes all is in RAM, on a host that swaps", host_swap::run),
+    new("overcommit", "Several guests whose RAM together the host does not have", overcommit::run),
     new("fault-costs", "How long a program waits for each kind of fault", fault_costs::run),
 ];
 

@@ -78,7 +78,7 @@ impl Counters {
 }
 
 /// The host pager's side of a report, at one moment. Frames and pages are of 4 KiB.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Default, Debug, Serialize)]
 pub struct HostStats {
     /// Who pages: `uffd` or `kernel`.
     pub pager: &'static str,
