@@ -14,7 +14,7 @@ use super::room::Units;
 use super::staging::{hva, take_whole, zeros};
 use super::stats::Source;
 use super::streams::Plan;
-use super::uffd::Outcome;
+use super::uffd::{Outcome, patiently};
 use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
 use crate::store::{Origin, PageBytes, Slot};
@@ -105,7 +105,7 @@ impl<'a> Filler<'a> {
         // The huge page would be split for it; Linux 6.14 and newer free it here.
         shared.staging.discard(to, GROUP).map_err(PagerError::Discard)?;
         // SAFETY: the reference to the landing's pages has ended.
-        let moved = unsafe { take_whole(&shared.uffd, to, landing.start()) };
+        let moved = patiently(|| unsafe { take_whole(&shared.uffd, to, landing.start()) });
         moved.map_err(|outcome| PagerError::Refused { frame: first, outcome })
     }
 

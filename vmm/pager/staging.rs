@@ -17,7 +17,7 @@ use abi::addr::{Hva, PAGE_SIZE};
 use rustix::mm::{Advice, madvise};
 
 use super::frames::GROUP;
-use super::uffd::{Outcome, Range, Uffd};
+use super::uffd::{Outcome, Range, Uffd, patiently};
 use crate::memory::Mapping;
 use crate::store::{PageBytes, Slot};
 
@@ -156,7 +156,7 @@ impl Staging {
     pub fn unpark(&self, uffd: &Uffd, berth: Berth, page: Hva) -> Result<(), Outcome> {
         match self.eviction {
             // SAFETY: the frame is `Parked`, and references into the staging area are to `Writing` frames' pages.
-            Eviction::Move => unsafe { uffd.take(page, self.at(berth), 1).map(|_| ()) },
+            Eviction::Move => patiently(|| unsafe { uffd.take(page, self.at(berth), 1) }).map(drop),
             Eviction::Copy => {
                 uffd.copy(page, self.at(berth))?;
                 Ok(self.clear(berth, 1)?)
@@ -173,7 +173,7 @@ impl Staging {
     /// Takes a huge page back to `page`. Its berths are empty afterwards.
     pub fn unpark_whole(&self, uffd: &Uffd, berth: Berth, page: Hva) -> Result<(), Outcome> {
         // SAFETY: the group is parked, and references into the staging area are to `Writing` frames' pages.
-        unsafe { take_whole(uffd, page, self.at(berth)) }
+        patiently(|| unsafe { take_whole(uffd, page, self.at(berth)) })
     }
 
     /// Frees the pages of `count` berths from `first` on. None of them is in use.

@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::thread;
+use std::time::Duration;
 
 use abi::addr::{Hva, PAGE_SIZE};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -152,7 +154,7 @@ impl Uffd {
 
     /// The same for up to `pages` pages in a row. Returns how many were copied, at least one.
     pub fn copy_run(&self, to: Hva, from: Hva, pages: u32) -> Result<u32, Outcome> {
-        self.transfer(UFFDIO_COPY, to, from, pages)
+        patiently(|| self.transfer(UFFDIO_COPY, to, from, pages))
     }
 
     /// Moves up to `pages` pages from `from` to `to`, where none are, and wakes who waits for them there. Each move is
@@ -249,11 +251,23 @@ const TRIES: u32 = 1000;
 fn retry(mut operation: impl FnMut() -> io::Result<()>) -> Result<(), Outcome> {
     for _ in 1..TRIES {
         match operation().map_err(Outcome::from) {
-            Err(Outcome::Again) => std::thread::yield_now(),
+            Err(Outcome::Again) => thread::yield_now(),
             result => return result,
         }
     }
     Ok(operation()?)
+}
+
+/// Tries an operation again that was refused with EAGAIN, for a second: whoever is in its way may have lost its CPU. For pages that
+/// someone waits for; one that is to leave can as well stay.
+pub fn patiently<T>(mut operation: impl FnMut() -> Result<T, Outcome>) -> Result<T, Outcome> {
+    for _ in 0..1000 {
+        match operation() {
+            Err(Outcome::Again) => thread::sleep(Duration::from_millis(1)),
+            result => return result,
+        }
+    }
+    operation()
 }
 
 /// /dev/userfaultfd goes by file permissions; the system call by privilege or a sysctl. Faults of the kernel (KVM,
