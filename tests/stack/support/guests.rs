@@ -12,8 +12,6 @@ pub const CRASH: &str = env!("BIFOLD_PROGRAM_CRASH");
 pub const FAULTS: &str = env!("BIFOLD_PROGRAM_FAULTS");
 pub const REFERENCES: &str = env!("BIFOLD_PROGRAM_REFERENCES");
 pub const SIMD: &str = env!("BIFOLD_PROGRAM_SIMD");
-/// Passes over more memory than there may be; a wrong page ends it with status 1.
-pub const OVERCOMMIT: &str = env!("BIFOLD_PROGRAM_OVERCOMMIT");
 pub const SORT: &str = env!("BIFOLD_PROGRAM_SORT");
 pub const STRESS: &str = env!("BIFOLD_PROGRAM_STRESS");
 pub const WALK: &str = env!("BIFOLD_PROGRAM_WALK");
