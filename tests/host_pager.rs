@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
 use abi::addr::PAGE_SIZE;
+use bifold::measure::Random;
 use bifold::memory::{GuestRam, Size};
 use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, PagerError, ReferenceSource, slots_needed};
 use bifold::store::{Store, StoreConfig, StoreError, StoreSpec};
@@ -92,18 +93,6 @@ fn address(page: u32) -> GuestAddress {
     GuestAddress(u64::from(page) * PAGE_SIZE as u64)
 }
 
-/// xorshift64*: enough to shuffle with.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u32) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as u32 % bound
-    }
-}
-
 /// Content of a page by its version: zeros, one word repeated, or words that are all different.
 fn content(page: u32, version: u32) -> [u8; PAGE_SIZE] {
     let mut content = [0; PAGE_SIZE];
@@ -121,12 +110,13 @@ fn content(page: u32, version: u32) -> [u8; PAGE_SIZE] {
 
 /// Reads and writes pages `thread`, `thread + threads`, ... at random and checks every page that it reads.
 fn hammer(paged: &Paged, thread: u32, threads: u32, steps: u32) {
-    let mut random = Random(u64::from(thread) + 1);
+    let mut random = Random::new(u64::from(thread) + 1);
     let own = RAM_PAGES / threads;
     let mut versions = vec![0_u32; own as usize];
     for step in 0..steps {
         // Half of the touches go to a tenth of the pages.
-        let choice = if random.below(2) == 0 { random.below(own / 10) } else { random.below(own) };
+        let among = if random.below(2) == 0 { own / 10 } else { own };
+        let choice = random.below(among as usize) as u32;
         let page = choice * threads + thread;
         let version = &mut versions[choice as usize];
         assert!(

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use abi::addr::PAGE_SIZE;
+use bifold::measure::Random;
 use bifold::measure::trace::{Cause, Event, Trace, TraceSource};
 use bifold::memory::{GuestRam, Size};
 use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, PagerError, ReferenceSource, slots_needed};
@@ -77,25 +78,14 @@ fn address(page: u32) -> GuestAddress {
     GuestAddress(u64::from(page) * PAGE_SIZE as u64)
 }
 
-/// xorshift64*: enough to choose pages with.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u32) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as u32 % bound
-    }
-}
-
 /// How often pages of a hot third of the budget came back from the store, while nine writes in ten went to them.
 fn hot_pages_lost(policy: PolicyKind, reference: ReferenceSource) -> (u64, HostStats) {
     let paged = Paged::new(policy, reference);
     (0..PAGES).for_each(|page| paged.write(page, 0));
-    let (hot, mut random) = (BUDGET / 3, Random(7));
+    let (hot, mut random) = (BUDGET / 3, Random::new(7));
     for step in 0..20_000 {
-        paged.write(random.below(if step % 10 == 0 { PAGES } else { hot }), step);
+        let among = if step % 10 == 0 { PAGES } else { hot };
+        paged.write(random.below(among as usize) as u32, step);
     }
     let (stats, events) = paged.stop();
     let lost = |event: &&Event| event.page.number < hot.into() && event.source == TraceSource::Memory;
@@ -137,10 +127,10 @@ fn no_write_is_lost_under_any_policy_with_any_source() {
         for reference in [ReferenceSource::SoftFault, ReferenceSource::WriteProtect, ReferenceSource::Pagemap]
         {
             let paged = Paged::new(policy, reference);
-            let mut random = Random(3);
+            let mut random = Random::new(3);
             let mut versions = HashMap::new();
             for step in 0..6_000 {
-                let page = random.below(PAGES);
+                let page = random.below(PAGES as usize) as u32;
                 let version = versions.entry(page).or_insert(0);
                 if *version > 0 {
                     assert_eq!(paged.version(page), *version, "{policy} {reference}, page {page}");

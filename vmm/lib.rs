@@ -2,7 +2,7 @@
 //!
 //! Modules depend downwards only: `cli` -> `explore` -> `report` -> `compare` -> `inventory`, `lab` -> `machine` -> `control` ->
 //! `pager`,
-//! `devices` -> `store`, `memory`; `measure` is below all.
+//! `devices` -> `store`, `memory`; `measure` and `named` are below all.
 
 pub mod cli;
 pub mod compare;
@@ -15,6 +15,7 @@ pub mod lab;
 pub mod machine;
 pub mod measure;
 pub mod memory;
+mod named;
 pub mod pager;
 pub mod report;
 pub mod store;

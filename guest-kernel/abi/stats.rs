@@ -155,6 +155,24 @@ pub struct GuestStats {
     pub major: Latency,
 }
 
+impl GuestStats {
+    /// Faults served without device I/O.
+    #[must_use]
+    pub fn minor_faults(&self) -> u64 {
+        self.faults_that(|source| !source.is_major())
+    }
+
+    /// Faults that took device I/O.
+    #[must_use]
+    pub fn major_faults(&self) -> u64 {
+        self.faults_that(Source::is_major)
+    }
+
+    fn faults_that(&self, are: fn(Source) -> bool) -> u64 {
+        Source::ALL.into_iter().filter(|&source| are(source)).map(|source| self.faults[source as usize]).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! What is said over the control socket: one JSON object a line, a request and then its answer.
 
-use abi::stats::{GuestStats, Source};
+use abi::stats::GuestStats;
 use serde::{Deserialize, Serialize};
 
 use crate::pager::HostStats;
@@ -137,13 +137,9 @@ pub struct GuestCounts {
 
 impl From<&GuestStats> for GuestCounts {
     fn from(stats: &GuestStats) -> Self {
-        let faults = |major: bool| {
-            let sources = Source::ALL.into_iter().filter(|source| source.is_major() == major);
-            sources.map(|source| stats.faults[source as usize]).sum()
-        };
         Self {
-            minor_faults: faults(false),
-            major_faults: faults(true),
+            minor_faults: stats.minor_faults(),
+            major_faults: stats.major_faults(),
             evicted_clean: stats.evicted_clean,
             evicted_dirty: stats.evicted_dirty,
             swapped_in: stats.swapped_in,

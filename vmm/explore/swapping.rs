@@ -1,8 +1,6 @@
 //! Three ways to share too little RAM: pages come and go one by one, or some processes wait meanwhile, or
 //! processes come and go whole.
 
-use abi::stats::Source;
-
 use super::guest::{explore, run as run_guest};
 use super::{Cell, ExploreError, Finding};
 use crate::machine::{Bundled, GuestPaging, LoadControl};
@@ -69,10 +67,9 @@ fn way(name: &'static str, paging: GuestPaging) -> Result<Way, ExploreError> {
     let program = explore(&["crowd", &processes, &pages, &rounds]);
     let ran = run_guest(Bundled { ram: RAM, paging, ..program })?;
     let (record, guest) = (ran.first("crowd")?, ran.guest()?);
-    let major = Source::ALL.into_iter().filter(|source| source.is_major());
     Ok(Way {
         name,
-        major: major.map(|source| guest.faults[source as usize]).sum(),
+        major: guest.major_faults(),
         pages_in: guest.swapped_in,
         pages_out: guest.swapped_out,
         whole: guest.swapped_whole,

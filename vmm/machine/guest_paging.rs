@@ -7,6 +7,7 @@ use abi::boot::option;
 use paging::policy::PolicyKind;
 
 use crate::memory::Size;
+use crate::named::by_name;
 
 /// How the guest's kernel pages.
 #[derive(Clone, Debug)]
@@ -92,8 +93,7 @@ impl FromStr for LoadControl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|control| control.name() == text);
-        found.ok_or_else(|| format!("{text:?} is none of {}", Self::ALL.map(Self::name).join(", ")))
+        by_name(Self::ALL, Self::name, text)
     }
 }
 
@@ -133,7 +133,6 @@ impl FromStr for GuestPage {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|page| page.name() == text);
-        found.ok_or_else(|| format!("{text:?} is none of {}", Self::ALL.map(Self::name).join(", ")))
+        by_name(Self::ALL, Self::name, text)
     }
 }

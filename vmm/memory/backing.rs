@@ -13,6 +13,7 @@ use thiserror::Error;
 use vm_memory::mmap::MmapRegion;
 
 use super::Size;
+use crate::named::by_name;
 
 /// A backing that a user can ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,8 +147,7 @@ impl FromStr for Backing {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|backing| backing.name() == name);
-        found.ok_or_else(|| format!("{name:?} is none of {}", Self::ALL.map(Self::name).join(", ")))
+        by_name(Self::ALL, Self::name, name)
     }
 }
 

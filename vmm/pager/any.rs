@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::kernel::KernelPager;
 use super::{HostStats, Pager, PagerError};
 use crate::memory::Size;
+use crate::named::by_name;
 
 /// Who brings guest RAM's pages in and puts them out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,8 +35,7 @@ impl FromStr for PagerKind {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| format!("{name:?} is none of {}", Self::ALL.map(Self::name).join(", ")))
+        by_name(Self::ALL, Self::name, name)
     }
 }
 

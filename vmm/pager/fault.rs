@@ -225,7 +225,7 @@ impl Server<'_> {
             (_, FrameState::Filling(_)) => Ok(Rescue::Done(None)),
             (_, FrameState::Parked(berth)) => {
                 shared.staging.unpark(&shared.uffd, berth, fault.page).map_err(refused(frame))?;
-                settle(shared, guard, frame, (shared.staging.slot(berth), true));
+                settle(shared, guard, frame, shared.staging.slot(berth), true);
                 Ok(Rescue::Done(Some(Source::Rescued)))
             }
             (_, FrameState::Writing(berth))
@@ -248,8 +248,7 @@ impl Server<'_> {
         let Some(huge) = self.shared.huge.filter(|_| self.shared.frames.has_whole_group(frame)) else {
             return false;
         };
-        let follows = matches!(next, Next::Pages(plan) if plan.is_sure);
-        huge.brings_whole(guard) || follows && huge.brings_whole_ahead(guard)
+        huge.brings_whole(guard, matches!(next, Next::Pages(plan) if plan.is_sure))
     }
 
     /// Brings in one page that is out, or whose frame is being written.
@@ -265,7 +264,7 @@ impl Server<'_> {
             FrameState::Writing(berth) => {
                 shared.uffd.copy(fault.page, shared.staging.at(berth)).map_err(refused(frame))?;
                 units.keep(1);
-                settle(shared, guard, frame, (None, true));
+                settle(shared, guard, frame, None, true);
                 return Ok(Source::Rescued);
             }
             FrameState::Stored(slot) if shared.store.origin_of(slot) == Some(Origin::File) => self.pass_on(),

@@ -6,7 +6,6 @@
 //! fails they stay `Filling`, and whoever waits for them goes on waiting: nobody is given a wrong page.
 
 use abi::addr::Hva;
-use paging::policy::{PageKey, Policy};
 
 use super::frames::{FrameState, GROUP, GroupGuard, Hints, Whole, head};
 use super::landing::Landing;
@@ -17,7 +16,7 @@ use super::streams::Plan;
 use super::uffd::{Outcome, patiently};
 use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
-use crate::store::{Origin, PageBytes, Slot};
+use crate::store::{PageBytes, Slot};
 
 /// Most pages that are put in place in one go.
 const ROW: usize = 32;
@@ -25,6 +24,7 @@ const ROW: usize = 32;
 /// What a thread needs to bring pages in.
 pub struct Filler<'a> {
     shared: &'a Shared,
+    /// As many pages as the longest row so far had, at least one.
     row: Vec<PageBytes>,
     /// Where huge pages are put together; none where guest RAM has none.
     landing: Option<Landing>,
@@ -49,16 +49,17 @@ impl<'a> Filler<'a> {
         let Some(slot) = guard.state(frame).slot() else {
             place(shared, page, zeros(), frame)?;
             units.keep(1);
-            settle(shared, guard, frame, (None, false));
+            settle(shared, guard, frame, None, false);
             return Ok(Source::Zero);
         };
         guard.set(frame, FrameState::Filling(Some(slot)));
         drop(guard);
-        let origin = self.read(slot, frame, 0)?;
+        let origin =
+            shared.store.get(slot, &mut self.row[0]).map_err(|error| PagerError::Read { frame, error })?;
         let guard = shared.frames.lock(frame);
         place(shared, page, hva(&self.row[0]), frame)?;
         units.keep(1);
-        settle(shared, guard, frame, (Some(slot).filter(|_| !write), false));
+        settle(shared, guard, frame, Some(slot).filter(|_| !write), false);
         if write {
             shared.store.release(slot);
         }
@@ -92,7 +93,7 @@ impl<'a> Filler<'a> {
             guard.set(frame, FrameState::Resident(slot));
         }
         guard.set_whole(Whole::Resident);
-        admit(shared, first, false, true);
+        arrived(shared, first, false, true);
         shared.counters.whole_in.add(1);
         Ok(source)
     }
@@ -106,7 +107,7 @@ impl<'a> Filler<'a> {
         shared.staging.discard(to, GROUP).map_err(PagerError::Discard)?;
         // SAFETY: the reference to the landing's pages has ended.
         let moved = patiently(|| unsafe { take_whole(&shared.uffd, to, landing.start()) });
-        moved.map_err(|outcome| PagerError::Refused { frame: first, outcome })
+        moved.map_err(refused(first))
     }
 
     /// Brings in what a plan says, as far as that takes no room that faults may need, and not at all what is
@@ -202,7 +203,9 @@ impl<'a> Filler<'a> {
         let slots: Vec<_> = out.iter().map(|&frame| guard.state(frame).slot()).collect();
         out.iter().zip(&slots).for_each(|(&frame, &slot)| guard.set(frame, FrameState::Filling(slot)));
         drop(guard);
-        self.buffer(out.len() - 1);
+        if self.row.len() < out.len() {
+            self.row.resize(out.len(), PageBytes::zeroed());
+        }
         let empty = self.row.iter_mut().zip(&slots).filter(|(_, slot)| slot.is_none());
         empty.for_each(|(page, _)| page.0.fill(0));
         read_row(shared, &slots, &mut self.row, |page| out[page as usize])?;
@@ -214,7 +217,7 @@ impl<'a> Filler<'a> {
         units.keep(out.len() as u32);
         for (&frame, &slot) in out.iter().zip(&slots) {
             guard.set(frame, FrameState::Resident(slot));
-            admit(shared, frame, false, slot.is_none());
+            arrived(shared, frame, false, slot.is_none());
         }
         Ok(Some(out.len() as u32))
     }
@@ -224,21 +227,7 @@ impl<'a> Filler<'a> {
         let neighbours = frames.windows(2).take_while(|pair| pair[0].0 + 1 == pair[1].0).count() + 1;
         let copied =
             self.shared.uffd.copy_run(self.shared.hva(frames[0])?, hva(&self.row[place]), neighbours as u32);
-        copied.map_err(|outcome| PagerError::Refused { frame: frames[0], outcome })
-    }
-
-    /// Reads a slot's page into a place of the row.
-    fn read(&mut self, slot: Slot, frame: FrameIndex, place: usize) -> Result<Origin, PagerError> {
-        let store = &self.shared.store;
-        store.get(slot, self.buffer(place)).map_err(|error| PagerError::Read { frame, error })
-    }
-
-    /// The row grows to what is used of it.
-    fn buffer(&mut self, place: usize) -> &mut PageBytes {
-        if self.row.len() <= place {
-            self.row.resize(place + 1, PageBytes::zeroed());
-        }
-        &mut self.row[place]
+        copied.map_err(refused(frames[0]))
     }
 }
 
@@ -282,32 +271,27 @@ fn read_row(
 
 /// Puts a page where a frame is.
 fn place(shared: &Shared, to: Hva, from: Hva, frame: FrameIndex) -> Result<(), PagerError> {
-    shared.uffd.copy(to, from).map_err(|outcome| PagerError::Refused { frame, outcome })
+    shared.uffd.copy(to, from).map_err(refused(frame))
 }
 
 /// A small page is in guest RAM: from now on it may be evicted. That it was only brought in does not count as a use.
-pub fn settle(
-    shared: &Shared,
-    mut guard: GroupGuard<'_>,
-    frame: FrameIndex,
-    (slot, used): (Option<Slot>, bool),
-) {
+pub fn settle(shared: &Shared, mut guard: GroupGuard<'_>, frame: FrameIndex, slot: Option<Slot>, used: bool) {
     guard.set(frame, FrameState::Resident(slot));
-    admit(shared, frame, used, slot.is_none());
+    arrived(shared, frame, used, slot.is_none());
 }
 
-/// The policy is told of a page that came, or of a huge one by its first frame.
-fn admit(shared: &Shared, frame: FrameIndex, used: bool, written: bool) {
+/// A page came, or a huge one, which goes by its first frame: its marks say so, and the policy is told.
+fn arrived(shared: &Shared, frame: FrameIndex, used: bool, written: bool) {
     if let Some(stamp) = shared.marks.arrive(frame, used, written) {
         shared.ghosts.return_of(stamp);
     }
-    shared.policy.lock().insert_page(frame.0, PageKey(frame.0.into()));
+    shared.admit(frame);
 }
 
 /// A huge page's group is in guest RAM again, after a touch at `frame`.
 pub fn settle_whole(shared: &Shared, guard: &mut GroupGuard<'_>, frame: FrameIndex) {
     guard.set_whole(Whole::Resident);
-    admit(shared, head(frame), true, true);
+    arrived(shared, head(frame), true, true);
     guard.hints().touched((frame.0 % GROUP) as u16);
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::frames::{FrameState, GroupGuard, Hints};
+use crate::named::by_name;
 
 /// What becomes of a huge page of guest RAM when it is a victim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,10 +32,12 @@ impl HugeSwap {
         }
     }
 
-    /// Whether a group that is out, and of which one page is asked for, comes whole.
-    pub(super) fn brings_whole(self, group: &GroupGuard<'_>) -> bool {
+    /// Whether a group that is out, and of which one page is asked for, comes whole. `walks`: by a program that seems to walk
+    /// through memory.
+    pub(super) fn brings_whole(self, group: &GroupGuard<'_>, walks: bool) -> bool {
         group.is_out()
             && (self == Self::Keep
+                || walks && self == Self::Auto
                 // What was never used costs nothing but room.
                 || group.frames().all(|frame| group.state(frame) == FrameState::Zero))
     }
@@ -69,7 +72,6 @@ impl FromStr for HugeSwap {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|mode| mode.name() == name);
-        found.ok_or_else(|| format!("{name:?} is none of {}", Self::ALL.map(Self::name).join(", ")))
+        by_name(Self::ALL, Self::name, name)
     }
 }

@@ -25,6 +25,7 @@ mod huge;
 mod kernel;
 mod landing;
 mod marks;
+mod pagemap;
 mod patience;
 mod reclaim;
 mod reference;
@@ -40,7 +41,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use abi::addr::Hva;
-use paging::policy::{AnyPolicy, PolicyKind};
+use paging::policy::{AnyPolicy, PageKey, Policy, PolicyKind};
 use parking_lot::Mutex;
 use rustix::mm::{Advice, madvise};
 use thiserror::Error;
@@ -180,6 +181,11 @@ impl Shared {
     /// Where a frame is mapped.
     fn hva(&self, frame: FrameIndex) -> Result<Hva, PagerError> {
         self.ram.hva(frame).ok_or(PagerError::NoFrame(frame))
+    }
+
+    /// From now on the frame's page may be evicted.
+    fn admit(&self, frame: FrameIndex) {
+        self.policy.lock().insert_page(frame.0, PageKey(frame.0.into()));
     }
 
     /// Reports the first failure; those that follow from it are only logged.

@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 
-use paging::policy::{PageKey, Policy, PolicyKind};
+use paging::policy::{Policy, PolicyKind};
 
 use super::departure::Departure;
 use super::frames::{FrameState, GROUP, Hints, Whole, head};
@@ -163,7 +163,7 @@ impl<'a> Reclaim<'a> {
             return Err(PagerError::Refused { frame, outcome });
         }
         self.shared.counters.refused.add(1);
-        self.shared.policy.lock().insert_page(frame.0, PageKey(frame.0.into()));
+        self.shared.admit(frame);
         Ok(())
     }
 

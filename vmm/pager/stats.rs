@@ -30,9 +30,7 @@ pub enum Source {
 impl Source {
     /// Every source, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Zero, Self::Rescued, Self::SameFilled, Self::Memory, Self::File];
-}
 
-impl Source {
     /// Of two sources of the parts of a huge page, the one that took longer.
     pub(super) fn farther(self, other: Self) -> Self {
         if other as usize > self as usize { other } else { self }

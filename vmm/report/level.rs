@@ -68,13 +68,9 @@ impl Level {
     /// The guest's view, from what its kernel counted. `tsc_khz` turns its cycles into time.
     #[must_use]
     pub fn of_guest(stats: &GuestStats, tsc_khz: u64) -> Self {
-        let faults = |major: bool| {
-            let sources = Source::ALL.into_iter().filter(|source| source.is_major() == major);
-            sources.map(|source| stats.faults[source as usize]).sum()
-        };
         Self {
-            minor_faults: faults(false),
-            major_faults: faults(true),
+            minor_faults: stats.minor_faults(),
+            major_faults: stats.major_faults(),
             evicted_clean: stats.evicted_clean,
             evicted_dirty: stats.evicted_dirty,
             swapped_in: stats.swapped_in,

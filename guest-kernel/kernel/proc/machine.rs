@@ -3,7 +3,6 @@
 use core::fmt::{self, Write};
 
 use abi::addr::PAGE_SIZE;
-use abi::stats::Source;
 
 use super::Text;
 use crate::syscall::System;
@@ -77,7 +76,6 @@ pub(super) fn meminfo(system: &System, text: &mut Text) -> fmt::Result {
 pub(super) fn vmstat(system: &System, text: &mut Text) -> fmt::Result {
     let stats = &*system.memory.stats;
     let frames = Frames::of(&system.memory);
-    let major: u64 = Source::ALL.iter().filter(|s| s.is_major()).map(|&s| stats.faults[s as usize]).sum();
     let fields = [
         ("nr_free_pages", u64::from(system.memory.frames.free_frames())),
         ("nr_anon_pages", frames.anonymous),
@@ -89,7 +87,7 @@ pub(super) fn vmstat(system: &System, text: &mut Text) -> fmt::Result {
         ("pswpin", stats.swapped_in),
         ("pswpout", stats.swapped_out),
         ("pgfault", stats.faults.iter().sum()),
-        ("pgmajfault", major),
+        ("pgmajfault", stats.major_faults()),
         ("thp_fault_alloc", stats.huge_faults),
         ("thp_collapse_alloc", stats.huge_promoted),
         ("thp_split_pmd", stats.huge_split),

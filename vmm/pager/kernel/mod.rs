@@ -19,8 +19,8 @@ use parking_lot::{Condvar, Mutex};
 use rustix::mm::{Advice, madvise};
 use thiserror::Error;
 
-use super::stats::{Ahead, FaultStats, HostStats};
-use super::{PagerError, PagerKind, Sampling, frames_of};
+use super::stats::HostStats;
+use super::{PagerError, PagerKind, frames_of};
 use crate::measure::Counter;
 use crate::memory::{GuestRam, Size};
 use crate::store::StoreStats;
@@ -152,22 +152,12 @@ impl KernelPager {
             resident_peak: peak.into(),
             minor,
             major,
-            faults: FaultStats::default(),
             reference: "none",
-            ahead: Ahead::default(),
-            huge: None,
-            refaults: 0,
-            refault_distance: Default::default(),
-            protection_faults: 0,
-            sampling: Sampling::default(),
-            policy_bytes: 0,
-            metadata_bytes: 0,
             parked: self.shared.asked.get(),
-            evicted_clean: 0,
             evicted_dirty: self.shared.evicted.get(),
-            evicted_zero: 0,
             refused: self.shared.stayed.get(),
             store: StoreStats { kind: "host's swap", ..StoreStats::default() },
+            ..HostStats::default()
         }
     }
 }

@@ -1,27 +1,34 @@
-//! Which frames of guest RAM are resident, by PAGEMAP_SCAN (Linux 6.7,
-//! Documentation/admin-guide/mm/pagemap.rst).
+//! Which frames of guest RAM are resident, by PAGEMAP_SCAN.
 //!
 //! Resident is what is mapped and not the kernel's page of zeros. For the guess between two looks there is
 //! the process's resident size, which costs a hundredth of a look.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
-use abi::addr::{Hva, PAGE_SIZE};
+use abi::addr::PAGE_SIZE;
 
+use super::super::pagemap::{PAGE_IS_PFNZERO, PAGE_IS_PRESENT, Pagemap, Query};
+use super::super::uffd::Range;
 use crate::memory::{FrameIndex, GuestRam};
 
 /// How many runs of pages the kernel tells of at once.
 const RUNS: usize = 512;
 
+/// Pages that are there and not the kernel's page of zeros are looked for.
+const QUERY: Query = Query {
+    flags: 0,
+    all_of: PAGE_IS_PRESENT | PAGE_IS_PFNZERO,
+    inverted: PAGE_IS_PFNZERO,
+    returned: PAGE_IS_PRESENT,
+};
+
 /// The kernel's view of guest RAM.
 pub struct Residency {
     ram: GuestRam,
-    pagemap: File,
+    pagemap: Pagemap,
     statm: File,
-    runs: Vec<Run>,
     /// Resident frames at the last look, and the process's resident pages then.
     seen: (u32, u64),
 }
@@ -34,9 +41,8 @@ impl Residency {
     pub fn new(ram: &GuestRam) -> io::Result<Self> {
         let mut residency = Self {
             ram: ram.clone(),
-            pagemap: File::open("/proc/self/pagemap")?,
+            pagemap: Pagemap::open(RUNS)?,
             statm: File::open("/proc/self/statm")?,
-            runs: vec![Run::default(); RUNS],
             seen: (0, 0),
         };
         residency.look(|_| {})?;
@@ -56,8 +62,8 @@ impl Residency {
             let end = region.start + region.range.bytes;
             let mut from = region.start;
             while from < end {
-                let (found, walked) = scan(&self.pagemap, from, end, &mut self.runs)?;
-                for run in &self.runs[..found] {
+                let (runs, walked) = self.pagemap.scan(Range { start: from, bytes: end - from }, QUERY)?;
+                for run in runs {
                     let first = region.first.0 + ((run.start.0 - region.start.0) / PAGE_SIZE as u64) as u32;
                     let pages = ((run.end.0 - run.start.0) / PAGE_SIZE as u64) as u32;
                     (first..first + pages).map(FrameIndex).for_each(&mut resident);
@@ -86,62 +92,6 @@ impl Residency {
         resident.ok_or_else(|| io::Error::other("/proc/self/statm has another form"))
     }
 }
-
-/// Finds runs of resident pages from `from` on: how many, and where the kernel stopped looking.
-fn scan(pagemap: &File, from: Hva, end: Hva, runs: &mut [Run]) -> io::Result<(usize, Hva)> {
-    let mut request = Scan {
-        size: size_of::<Scan>() as u64,
-        start: from,
-        end,
-        runs: runs.as_mut_ptr().expose_provenance() as u64,
-        runs_length: runs.len() as u64,
-        inverted: PAGE_IS_PFNZERO,
-        all_of: PAGE_IS_PRESENT | PAGE_IS_PFNZERO,
-        returned: PAGE_IS_PRESENT,
-        ..Scan::default()
-    };
-    // SAFETY: the request is the structure whose size is part of its number; the kernel writes to it, and to
-    // as many runs as the slice has.
-    let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut request) };
-    match usize::try_from(found) {
-        Ok(found) => Ok((found.min(runs.len()), request.walked)),
-        Err(_) => Err(io::Error::last_os_error()),
-    }
-}
-
-// The structures and numbers of linux/fs.h.
-
-/// struct page_region.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct Run {
-    start: Hva,
-    end: Hva,
-    categories: u64,
-}
-
-/// struct pm_scan_arg.
-#[derive(Default)]
-#[repr(C)]
-struct Scan {
-    size: u64,
-    flags: u64,
-    start: Hva,
-    end: Hva,
-    walked: Hva,
-    runs: u64,
-    runs_length: u64,
-    max_pages: u64,
-    inverted: u64,
-    all_of: u64,
-    any_of: u64,
-    returned: u64,
-}
-
-const PAGE_IS_PRESENT: u64 = 1 << 3;
-const PAGE_IS_PFNZERO: u64 = 1 << 5;
-const PAGEMAP_SCAN: libc::c_ulong = 3 << 30 | (size_of::<Scan>() as libc::c_ulong) << 16 | 0x66 << 8 | 16;
-const _: () = assert!(PAGEMAP_SCAN == 0xc060_6610);
 
 #[cfg(test)]
 mod tests {

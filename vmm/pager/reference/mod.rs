@@ -13,7 +13,7 @@
 //! evicted, nothing is sampled.
 
 mod guest_tables;
-mod pagemap;
+mod writes;
 
 use std::fmt;
 use std::io;
@@ -24,10 +24,11 @@ use abi::addr::PAGE_SIZE;
 use serde::Serialize;
 
 use self::guest_tables::GuestTables;
-use self::pagemap::Pagemap;
+use self::writes::Writes;
 use super::uffd::{Outcome, Range};
 use super::{PagerError, Shared};
 use crate::memory::FrameIndex;
+use crate::named::by_name;
 
 /// How the pager finds out which pages are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -74,8 +75,7 @@ impl FromStr for ReferenceSource {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|source| source.name() == text);
-        found.ok_or_else(|| format!("{text:?} is none of {}", Self::ALL.map(Self::name).join(", ")))
+        by_name(Self::ALL, Self::name, text)
     }
 }
 
@@ -113,7 +113,7 @@ pub enum Method {
     None,
     GuestTables(GuestTables),
     WriteProtect,
-    Pagemap(Pagemap),
+    Pagemap(Writes),
 }
 
 impl Method {
@@ -123,7 +123,7 @@ impl Method {
             ReferenceSource::SoftFault => Self::None,
             ReferenceSource::GuestTables => Self::GuestTables(GuestTables::default()),
             ReferenceSource::WriteProtect => Self::WriteProtect,
-            ReferenceSource::Pagemap => Self::Pagemap(Pagemap::open().map_err(PagerError::NoPagemap)?),
+            ReferenceSource::Pagemap => Self::Pagemap(Writes::open().map_err(PagerError::NoPagemap)?),
         })
     }
 }
@@ -170,7 +170,7 @@ impl<'a> Sampler<'a> {
                 Ok(()) | Err(Outcome::Again) => Ok((frames, 0)),
                 Err(outcome) => Err(io::Error::other(outcome)),
             }),
-            Method::Pagemap(pagemap) => record(shared, || Ok((frames, pagemap.sample(shared, range)?))),
+            Method::Pagemap(writes) => record(shared, || Ok((frames, writes.sample(shared, range)?))),
             Method::None | Method::GuestTables(_) => Ok(()),
         };
         sampled.map_err(PagerError::Sample)
