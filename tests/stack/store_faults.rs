@@ -1,13 +1,15 @@
 //! Disks that fail, lie or are full under a run: the guest never sees a wrong byte, and the user is told.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::support::command::{Ended, Running, bifold, run};
 use crate::support::guests::WALK;
-use crate::support::report::{number, run_with_report};
+use crate::support::report::{number, read, run_with_report};
 
 /// A program that checks each page that it reads, in a guest of which the host keeps half.
 const PROGRAM: [&str; 5] = [WALK, "3M", "random", "write", "1"];
@@ -100,25 +102,27 @@ fn a_swap_disk_that_cannot_be_read_kills_the_program_and_names_the_slot() {
 #[test]
 fn a_run_that_is_killed_while_it_pages_leaves_nothing_that_the_next_trips_on() {
     let folder = tempfile::tempdir().unwrap();
-    let store = folder.path().join("store");
-    let paged = ["run", "--ram=8M", "--host-ram=2M", "--store", store.to_str().unwrap(), "--"];
-    let endless = [WALK, "3M", "random", "write", "1000000"];
-    let running = Running::start(bifold(paged).args(endless));
-    let writes = format!("/proc/{}/io", running.pid());
-    while !fs::read_to_string(&writes).is_ok_and(|io| written(&io) > 1 << 20) {
-        assert!(!running.ends_within(std::time::Duration::from_millis(10)), "it pages for ever");
+    let [store, socket] = ["store", "socket"].map(|name| folder.path().join(name));
+    let left = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let paged = |program: &[&str]| {
+        let mut command = bifold(["run", "--ram=8M", "--host-ram=2M", "--store"]);
+        command.arg(&store).arg("--control").arg(&socket).arg("--").args(program);
+        command
+    };
+    let running = Running::start(&mut paged(&[WALK, "3M", "random", "write", "1000000"]));
+    let swaps = || {
+        let ended = run(bifold(["ctl"]).arg(&socket).arg("status"));
+        // It may not listen yet.
+        ended.status == 0 && read(&ended.out)["status"]["host"]["major_faults"].as_u64().unwrap() > 256
+    };
+    while !swaps() {
+        assert!(!running.ends_within(Duration::from_millis(10)), "it pages for ever");
     }
     running.signal(Signal::KILL);
     assert!(running.wait().killed);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    assert_eq!(run(bifold(paged).args(PROGRAM)).succeeded().out, native());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-}
-
-/// Bytes that a process had written to disks.
-fn written(io: &str) -> u64 {
-    let value = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-    value.map_or(0, |value| value.parse().unwrap())
+    assert_eq!(left(), [&*socket], "the store has no name while it is used");
+    assert_eq!(run(&mut paged(&PROGRAM)).succeeded().out, native());
+    assert_eq!(left(), [""; 0].map(PathBuf::from));
 }
 
 #[test]

@@ -22,9 +22,7 @@ pub enum ControlError {
     TooLong(PathBuf),
     #[error("--control {0} is in use by another bifold: name another path")]
     InUse(PathBuf),
-    #[error("--control {0} is left from a bifold that was killed, nobody listens there: rm {0}")]
-    Stale(PathBuf),
-    #[error("--control {0} exists and is no socket: name a path that does not exist")]
+    #[error("--control {0} exists: name a path that does not exist")]
     Exists(PathBuf),
     #[error("cannot listen at --control {path}: {error}; name a path in a folder that you may write to")]
     Listen { path: PathBuf, error: io::Error },

@@ -41,7 +41,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `path`, which must not exist yet; only this user may connect. `handler` is called from
+    /// Listens at `path`, where nothing may be but a killed run's socket; only this user may connect. `handler` is called from
     /// several threads.
     ///
     /// # Errors
@@ -79,23 +79,34 @@ fn bind(path: &Path) -> Result<UnixListener, ControlError> {
     if path.as_os_str().as_bytes().len() > MAX_PATH {
         return Err(ControlError::TooLong(path.to_owned()));
     }
+    let listen = |error| ControlError::Listen { path: path.to_owned(), error };
+    match listen_at(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            remove_stale(path)?;
+            listen_at(path).map_err(listen)
+        }
+        listener => listener.map_err(listen),
+    }
+}
+
+fn listen_at(path: &Path) -> io::Result<UnixListener> {
     // The mode that the socket's file gets when it is made: before anyone could connect.
     let others = umask(Mode::from_raw_mode(0o177));
     let listener = UnixListener::bind(path);
     umask(others);
-    listener.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => taken(path),
-        _ => ControlError::Listen { path: path.to_owned(), error },
-    })
+    listener
 }
 
-/// What is at `path` already.
-fn taken(path: &Path) -> ControlError {
+/// Removes what is at `path` if it is a socket where nobody listens any more: a run that was killed leaves it.
+fn remove_stale(path: &Path) -> Result<(), ControlError> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     match UnixStream::connect(path) {
-        Ok(_) => ControlError::InUse(path.to_owned()),
-        Err(_) if is_socket => ControlError::Stale(path.to_owned()),
-        Err(_) => ControlError::Exists(path.to_owned()),
+        Ok(_) => Err(ControlError::InUse(path.to_owned())),
+        Err(error) if is_socket && error.kind() == io::ErrorKind::ConnectionRefused => {
+            let listen = |error| ControlError::Listen { path: path.to_owned(), error };
+            fs::remove_file(path).map_err(listen)
+        }
+        Err(_) => Err(ControlError::Exists(path.to_owned())),
     }
 }
 
