@@ -261,6 +261,22 @@ fn clock_keeps_the_pages_that_are_used_and_fifo_does_not() {
 }
 
 #[test]
+fn neighbours_come_along_where_a_part_of_memory_comes_back_into_use() {
+    let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &StoreSpec::Memory, SLOTS);
+    (0..RAM_PAGES).for_each(|page| paged.write(page, &content(page, 1)));
+    let mut random = Random::new(1);
+    // Half a budget at a time, each page about three times.
+    for part in 0..8 {
+        for _ in 0..BUDGET_PAGES * 3 / 2 {
+            let page = part * BUDGET_PAGES + random.below(BUDGET_PAGES as usize / 2) as u32;
+            assert!(paged.read(page) == content(page, 1), "page {page} is another");
+        }
+    }
+    let around = paged.stop().around;
+    assert!(around.pages > 16 && around.used > 16, "{around:?}");
+}
+
+#[test]
 fn a_fork_does_not_keep_pages_from_moving() {
     let paged = Paged::new(Eviction::Move, PolicyKind::Fifo, &StoreSpec::Memory, SLOTS);
     (0..BUDGET_PAGES / 2).for_each(|page| paged.write(page, &content(page, 3)));

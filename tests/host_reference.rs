@@ -20,7 +20,11 @@ use paging::replay::{NextUses, Reference, opt, replay};
 use vm_memory::{Bytes, GuestAddress};
 
 const BUDGET: u32 = 256;
-const PAGES: u32 = 1024;
+/// Neighbours that a page may bring along, with it.
+const WINDOW: u32 = 16;
+const PAGES: u32 = VISITED * WINDOW;
+/// Those that most tests visit.
+const VISITED: u32 = 1024;
 
 /// Guest RAM under a pager whose trace is recorded.
 struct Paged {
@@ -81,10 +85,10 @@ fn address(page: u32) -> GuestAddress {
 /// How often pages of a hot third of the budget came back from the store, while nine writes in ten went to them.
 fn hot_pages_lost(policy: PolicyKind, reference: ReferenceSource) -> (u64, HostStats) {
     let paged = Paged::new(policy, reference);
-    (0..PAGES).for_each(|page| paged.write(page, 0));
+    (0..VISITED).for_each(|page| paged.write(page, 0));
     let (hot, mut random) = (BUDGET / 3, Random::new(7));
     for step in 0..20_000 {
-        let among = if step % 10 == 0 { PAGES } else { hot };
+        let among = if step % 10 == 0 { VISITED } else { hot };
         paged.write(random.below(among as usize) as u32, step);
     }
     let (stats, events) = paged.stop();
@@ -116,7 +120,7 @@ fn what_a_source_does_is_counted() {
     let (_, alone) = hot_pages_lost(PolicyKind::Clock, ReferenceSource::SoftFault);
     assert_eq!((alone.sampling.passes, alone.protection_faults), (0, 0));
     let (_, protected) = hot_pages_lost(PolicyKind::Clock, ReferenceSource::WriteProtect);
-    assert!(protected.sampling.looked_at > u64::from(PAGES) && protected.protection_faults > 0);
+    assert!(protected.sampling.looked_at > u64::from(VISITED) && protected.protection_faults > 0);
     let (_, scanned) = hot_pages_lost(PolicyKind::Clock, ReferenceSource::Pagemap);
     assert!(scanned.sampling.used > 0 && scanned.protection_faults == 0, "the kernel lets writes go on");
 }
@@ -130,7 +134,7 @@ fn no_write_is_lost_under_any_policy_with_any_source() {
             let mut random = Random::new(3);
             let mut versions = HashMap::new();
             for step in 0..6_000 {
-                let page = random.below(PAGES as usize) as u32;
+                let page = random.below(VISITED as usize) as u32;
                 let version = versions.entry(page).or_insert(0);
                 if *version > 0 {
                     assert_eq!(paged.version(page), *version, "{policy} {reference}, page {page}");
@@ -164,10 +168,10 @@ fn write_protection_goes_with_eviction_by_copy_and_pagemap_says_that_it_does_not
     assert!(pager.stop().protection_faults > 0);
 }
 
-/// Goes round `pages` pages `rounds` times, always in the same order, in which no page is near to any of the last few, so that none
-/// is brought in ahead: each page that is out is a fault.
+/// Goes round `pages` pages `rounds` times, always in the same order, in which no page is near to any of the last few and no two are
+/// neighbours, so that none is brought in ahead: each page that is out is a fault.
 fn loop_over(paged: &Paged, pages: u32, rounds: u64) {
-    (0..rounds).for_each(|round| (0..pages).for_each(|step| paged.write(step * 137 % pages, round)));
+    (0..rounds).for_each(|round| (0..pages).for_each(|step| paged.write(step * 137 % pages * WINDOW, round)));
 }
 
 #[test]

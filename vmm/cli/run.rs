@@ -18,6 +18,7 @@ use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Sta
 use crate::memory::{Backing, Size};
 use crate::pager::{HugeSwap, PagerKind, TraceFile};
 use crate::report::Report;
+use crate::store::StoreSpec;
 
 /// Run a Linux program in a guest, or another kernel
 #[derive(Debug, clap::Args)]
@@ -43,8 +44,9 @@ pub struct Args {
     #[arg(long, value_name = "uffd|kernel", default_value = "uffd", requires = "host_ram")]
     pub host_pager: PagerKind,
     /// Which pages the host evicts
-    #[arg(long, value_name = "POLICY", default_value = "clock", value_parser = policy::parser())]
-    pub host_policy: PolicyKind,
+    /// [default: clock; fifo with --store memory, unless a --host-reference is asked for]
+    #[arg(long, value_name = "POLICY", value_parser = policy::parser())]
+    pub host_policy: Option<PolicyKind>,
     /// What becomes of a huge page of guest RAM that the host evicts: keep (it goes and comes whole), split or auto
     #[arg(long, value_name = "keep|split|auto", default_value = "auto")]
     pub huge_swap: HugeSwap,
@@ -91,6 +93,13 @@ pub struct Args {
     pub command: Vec<String>,
 }
 
+/// The policy where none is asked for. To bring a page back from memory costs no more than a soft fault, which is how a policy learns that
+/// it is used (docs/host-victims.md has the figures).
+fn host_policy(args: &Args) -> PolicyKind {
+    let is_in_memory = args.store.config().place == StoreSpec::Memory;
+    if is_in_memory && args.reference.host_reference.is_none() { PolicyKind::Fifo } else { PolicyKind::Clock }
+}
+
 /// Runs what the arguments say and returns the program's exit status.
 pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCode, Box<dyn Error>> {
     limits::check(args.ram, args.host_ram)?;
@@ -110,7 +119,7 @@ pub fn run(args: &Args, hypervisor: Hypervisor, asked: Instant) -> Result<ExitCo
         backing: args.backing,
         host_ram: args.host_ram,
         host_pager: args.host_pager,
-        host_policy: args.host_policy,
+        host_policy: args.host_policy.unwrap_or_else(|| host_policy(args)),
         huge_swap: args.huge_swap,
         host_reference: args.reference.source(args.kernel.is_some())?,
         host_trace: trace_file("--host-trace", args.host_trace.as_deref())?,

@@ -8,6 +8,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::around::{Missed, Neighbours};
 use super::aside::Aside;
 use super::desk::Desk;
 use super::fill::{Filler, refused, settle, settle_whole};
@@ -80,6 +81,8 @@ enum Next {
     Pages(Plan),
     /// Bring huge pages in ahead.
     Groups(Plan),
+    /// Bring neighbours in.
+    Around(Neighbours),
 }
 
 impl Server<'_> {
@@ -288,7 +291,22 @@ impl Server<'_> {
         };
         let unit = if groups { GROUP } else { 1 };
         shared.counters.used_ahead.add(u64::from(observed.used * unit));
-        observed.plan.map_or(Next::Nothing, if groups { Next::Groups } else { Next::Pages })
+        match observed.plan {
+            Some(plan) if groups => Next::Groups(plan),
+            Some(plan) => Next::Pages(plan),
+            None if groups => Next::Nothing,
+            None => self.look_around(frame, guard).map_or(Next::Nothing, Next::Around),
+        }
+    }
+
+    /// What a fault that belongs to no stream says of its neighbours.
+    fn look_around(&self, frame: FrameIndex, guard: &GroupGuard<'_>) -> Option<Neighbours> {
+        let shared = self.shared;
+        guard.state(frame).slot()?;
+        let missed =
+            Missed { frame, evicted: shared.ghosts.evictions(), came_back: shared.marks.is_ghost(frame) };
+        let is_stored = |other| matches!(guard.state(other), FrameState::Stored(_));
+        shared.around.lock().observe(missed, is_stored)
     }
 
     fn work_ahead(&mut self, next: Next) -> Result<(), PagerError> {
@@ -304,6 +322,11 @@ impl Server<'_> {
                 self.pass_on();
                 let (brought, last) = self.filler.groups_ahead(plan)?;
                 shared.groups.lock().brought(&plan, brought, last);
+            }
+            Next::Around(neighbours) => {
+                self.pass_on();
+                let brought = self.filler.around(neighbours)?;
+                shared.around.lock().brought(brought);
             }
         }
         Ok(())

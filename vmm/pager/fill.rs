@@ -7,6 +7,7 @@
 
 use abi::addr::Hva;
 
+use super::around::Neighbours;
 use super::frames::{FrameState, GROUP, GroupGuard, Hints, Whole, head};
 use super::landing::Landing;
 use super::room::Units;
@@ -135,6 +136,12 @@ impl<'a> Filler<'a> {
         }
         self.shared.counters.ahead.add(brought.into());
         Ok((brought, last))
+    }
+
+    /// The same for neighbours of a page. Returns how many came.
+    pub fn around(&mut self, neighbours: Neighbours) -> Result<u32, PagerError> {
+        let mut frames: Vec<_> = neighbours.frames().collect();
+        Ok(if frames.is_empty() { None } else { self.row(&mut frames, false)? }.unwrap_or(0))
     }
 
     /// The same for a plan of groups that come whole.

@@ -53,6 +53,12 @@ impl Ghosts {
         }
     }
 
+    /// How many pages were evicted so far.
+    pub fn evictions(&self) -> u64 {
+        self.now.load(Ordering::Relaxed) * u64::from(self.part)
+            + u64::from(self.evicted.load(Ordering::Relaxed))
+    }
+
     /// A page came in that was evicted at `stamp`.
     pub fn return_of(&self, stamp: Stamp) {
         self.refaults[stamp.age(self.now.load(Ordering::Relaxed))].add(1);

@@ -97,6 +97,12 @@ impl Marks {
         word.load(Ordering::Relaxed) >> shift & RESIDENT != 0
     }
 
+    /// Whether the page was evicted, and that is not forgotten.
+    pub fn is_ghost(&self, frame: FrameIndex) -> bool {
+        let (word, shift) = self.place(frame);
+        (1..RESIDENT).contains(&(word.load(Ordering::Relaxed) >> shift & MASK))
+    }
+
     /// Forgets every eviction with this stamp.
     pub fn forget(&self, stamp: Stamp) {
         for word in &self.0 {

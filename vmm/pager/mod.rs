@@ -6,7 +6,7 @@
 //! where each page is, the budget (`room`), the policy, and the staging area (`staging`) that victims pass
 //! through on their way to the store. Where guest RAM is of huge pages (`huge`), these come and go whole.
 //!
-//! Lock order: a group of frames, then one of policy, streams, room, store; those are leaves. No lock is held over I/O.
+//! Lock order: a group of frames, then one of policy, streams, around, room, store; those are leaves. No lock is held over I/O.
 //!
 //! When a page cannot be read or written, `on_failure` is called once, and whoever waits for such a page goes on
 //! waiting: nobody is given a wrong page. The VM must then be ended: have the vCPU leave KVM_RUN (a signal
@@ -14,6 +14,7 @@
 //! zeros where pages were out, so it comes after everyone who would use them.
 
 mod any;
+mod around;
 mod aside;
 mod departure;
 mod desk;
@@ -49,6 +50,7 @@ use thiserror::Error;
 use crate::memory::{FrameIndex, GuestRam, Size};
 use crate::store::{SEGMENT_PAGES, Store, StoreError};
 pub use any::{AnyPager, PagerKind};
+use around::Around;
 use desk::Desk;
 use frames::{FrameState, FrameTable, GROUP};
 use ghosts::Ghosts;
@@ -172,6 +174,7 @@ struct Shared {
     /// Streams of small pages, and of huge ones by the number of their group.
     streams: Mutex<Streams>,
     groups: Mutex<Streams>,
+    around: Mutex<Around>,
     store: Arc<Store>,
     counters: Counters,
     on_failure: Mutex<Option<OnFailure>>,
@@ -245,6 +248,7 @@ impl Pager {
             huge: config.huge,
             streams: Mutex::new(Streams::new((budget / 16).min(MOST_AHEAD))),
             groups: Mutex::new(Streams::new((budget / 16 / GROUP).clamp(1, MOST_GROUPS_AHEAD))),
+            around: Mutex::new(Around::new(budget)),
             store: config.store,
             counters: Counters::default(),
             on_failure: Mutex::new(Some(Box::new(on_failure))),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use super::around::AroundStats;
 use super::ghosts::DISTANCES;
 use super::reference::Sampling;
 use super::{PagerKind, Shared};
@@ -110,6 +111,8 @@ pub struct HostStats {
     pub refused: u64,
     /// Pages that were brought in ahead of their faults.
     pub ahead: Ahead,
+    /// Neighbours that came along with a page.
+    pub around: AroundStats,
     /// Huge pages; `None`: guest RAM has none.
     pub huge: Option<HugeStats>,
     /// Pages that came back while they were among the last evicted: about as many as the budget has frames.
@@ -209,6 +212,7 @@ impl HostStats {
                 shared.counters.used_ahead.get(),
                 faults.minor.count - faults.rescued.count + faults.file.count,
             ),
+            around: shared.around.lock().stats(),
             huge: shared.huge.map(|swap| HugeStats {
                 swap: swap.name(),
                 brought_in: shared.counters.whole_in.get(),
