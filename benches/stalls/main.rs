@@ -5,11 +5,17 @@
 //!
 //!     cargo bench --bench stalls [-- MIB [RUNS]]
 //!
+//! The same for a guest without a kernel: where KVM interprets a guest's kernel, its timer's interrupt is the longest gap.
+//!
 //! Other work on the machine makes gaps of its own. As root, `chrt -f 50` before it keeps that off the
 //! reader's CPU, but for a twentieth of each second, which Linux keeps for others.
 
 // A bench that cannot measure says why and stops.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bare;
+#[path = "../bare_guest/mod.rs"]
+mod bare_guest;
 
 use std::io::{BufRead, BufReader, Lines};
 use std::ops::Range;
@@ -21,7 +27,7 @@ use serde_json::Value;
 
 const TICK: &str = env!("BIFOLD_PROGRAM_TICK");
 /// For how long the reader reads.
-const MILLISECONDS: &str = "800";
+const MILLISECONDS: u64 = 800;
 /// What the guest needs besides, in MiB.
 const SPARE: u64 = 64;
 /// The columns: gaps of so many microseconds, and the reader's buckets with them.
@@ -46,13 +52,17 @@ struct Row {
 fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
     let (mib, runs) = (numbers.next().unwrap_or(256), numbers.next().unwrap_or(5));
-    let [mut native_row, mut rest, mut lowered] = ["native", "guest at rest", "lowering"].map(Row::new);
+    let mut rows = ["native", "guest at rest", "lowering", "bare at rest", "bare, lowering"].map(Row::new);
     let mut times = Vec::new();
     for _ in 0..runs {
-        native_row.add(&native(mib));
-        rest.add(&guest(mib, None).0);
+        rows[0].add(&native(mib));
+        rows[1].add(&guest(mib, None).0);
         let (line, time) = guest(mib, Some(mib / 16));
-        lowered.add(&line);
+        rows[2].add(&line);
+        times.extend(time);
+        rows[3].add_gaps(&bare::run(mib, None).0);
+        let (gaps, time) = bare::run(mib, Some(mib / 16));
+        rows[4].add_gaps(&gaps);
         times.extend(time);
     }
     println!(
@@ -61,7 +71,7 @@ fn main() {
     print!("{:<14} {:>8} {:>8}", "", "median", "longest");
     COLUMNS.iter().for_each(|(name, _)| print!(" {name:>8}"));
     println!();
-    [native_row, rest, lowered].iter().for_each(Row::print);
+    rows.iter().for_each(Row::print);
     let pages = (mib - mib / 16) * 256;
     let fastest = times.iter().min().map_or(0.0, Duration::as_secs_f64);
     println!(
@@ -81,6 +91,12 @@ impl Row {
             *sum += count.as_u64().expect("a count");
         }
         self.longest.push(line["longest_ns"].as_f64().expect("a time") / 1000.0);
+        self.longest.sort_by(f64::total_cmp);
+    }
+
+    fn add_gaps(&mut self, gaps: &[f64]) {
+        gaps.iter().for_each(|&gap| self.by_log2_us[(gap.max(1.0).log2() as usize).min(23)] += 1);
+        self.longest.push(gaps.iter().copied().fold(0.0, f64::max));
         self.longest.sort_by(f64::total_cmp);
     }
 
@@ -111,7 +127,7 @@ fn last_line((mut child, mut lines): (Child, Lines<BufReader<ChildStdout>>)) -> 
 }
 
 fn native(mib: u64) -> Value {
-    last_line(start(Command::new(TICK).args([&format!("{mib}M"), MILLISECONDS])))
+    last_line(start(Command::new(TICK).args([&format!("{mib}M"), &MILLISECONDS.to_string()])))
 }
 
 /// In a guest all of whose RAM may be resident; then the budget is lowered to `budget` MiB.
@@ -130,7 +146,7 @@ fn guest(mib: u64, budget: Option<u64>) -> (Value, Option<Duration>) {
         "--host-ram",
         &ram,
     ]);
-    command.arg("--control").arg(&socket).args(["--", TICK, &format!("{mib}M"), MILLISECONDS]);
+    command.arg("--control").arg(&socket).args(["--", TICK, &format!("{mib}M"), &MILLISECONDS.to_string()]);
     let running = start(&mut command);
     let asked = |request| {
         let line = ask(&socket, &request).expect("an answer");
