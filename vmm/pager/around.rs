@@ -114,23 +114,21 @@ impl Around {
         }
     }
 
-    /// Takes a fault in. Returns the neighbours that should come along, if they should. `is_stored` says of one whether
-    /// it is in the store.
-    pub fn observe(&mut self, missed: Missed, is_stored: impl Fn(FrameIndex) -> bool) -> Option<Neighbours> {
+    /// Takes a fault in. Returns the neighbours that should come along, if they should. `is_near` says of one whether
+    /// it is in the store's memory: to read another from a file costs about as much as to read the first.
+    pub fn observe(&mut self, missed: Missed, is_near: impl Fn(FrameIndex) -> bool) -> Option<Neighbours> {
         // It is read while it is moved, and may seem to go back.
         self.now = self.now.max(missed.evicted);
         self.regret.observe(self.now, missed.came_back);
         self.settle(missed.frame);
         if self.probes.len() < PROBES {
-            self.leave_one_out(missed.frame, is_stored);
+            self.leave_one_out(missed.frame, &is_near);
         }
         if !self.pays() {
             return None;
         }
         self.stats.windows += 1;
-        let mut neighbours = Neighbours::of(missed.frame);
-        self.probes.iter().for_each(|probe| neighbours.leave_out(probe.frame));
-        Some(neighbours)
+        Some(Neighbours::of(missed.frame).filter(|frame| is_near(frame) && !self.is_probe(frame)))
     }
 
     /// So many neighbours came along.
@@ -164,9 +162,9 @@ impl Around {
         }
     }
 
-    fn leave_one_out(&mut self, frame: FrameIndex, is_stored: impl Fn(FrameIndex) -> bool) {
+    fn leave_one_out(&mut self, frame: FrameIndex, is_near: impl Fn(FrameIndex) -> bool) {
         let other = FrameIndex(frame.0 ^ (1 + self.random.below(WINDOW as usize - 1) as u32));
-        if is_stored(other) && !self.is_probe(other) {
+        if is_near(other) && !self.is_probe(other) {
             self.probes.push_back(Probe { frame: other, since: self.now });
             self.stats.probes += 1;
         }
@@ -215,15 +213,15 @@ impl Regret {
 impl Neighbours {
     /// The others in a frame's window.
     fn of(frame: FrameIndex) -> Self {
-        let mut neighbours = Self { first: frame.0 - frame.0 % WINDOW, chosen: u16::MAX };
-        neighbours.leave_out(frame);
-        neighbours
+        let all = Self { first: frame.0 - frame.0 % WINDOW, chosen: u16::MAX };
+        all.filter(|other| other != frame)
     }
 
-    fn leave_out(&mut self, frame: FrameIndex) {
-        if (self.first..self.first + WINDOW).contains(&frame.0) {
-            self.chosen &= !(1 << (frame.0 - self.first));
-        }
+    /// Those of them that are `wanted`.
+    fn filter(self, wanted: impl Fn(FrameIndex) -> bool) -> Self {
+        let chosen =
+            self.frames().filter(|&frame| wanted(frame)).map(|frame| 1 << (frame.0 - self.first)).sum();
+        Self { chosen, ..self }
     }
 
     /// Their frames, in order.
@@ -312,9 +310,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_the_aligned_others_but_for_those_that_are_left_out() {
-        let mut neighbours = Neighbours::of(FrameIndex(37));
-        neighbours.leave_out(FrameIndex(32));
-        neighbours.leave_out(FrameIndex(99));
+        let neighbours = Neighbours::of(FrameIndex(37)).filter(|frame| frame.0 != 32);
         assert_eq!(
             neighbours.frames().map(|frame| frame.0).collect::<Vec<_>>(),
             [33, 34, 35, 36, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47]

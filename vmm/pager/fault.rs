@@ -305,8 +305,11 @@ impl Server<'_> {
         guard.state(frame).slot()?;
         let missed =
             Missed { frame, evicted: shared.ghosts.evictions(), came_back: shared.marks.is_ghost(frame) };
-        let is_stored = |other| matches!(guard.state(other), FrameState::Stored(_));
-        shared.around.lock().observe(missed, is_stored)
+        let is_near = |other| match guard.state(other) {
+            FrameState::Stored(slot) => shared.store.origin_of(slot) != Some(Origin::File),
+            _ => false,
+        };
+        shared.around.lock().observe(missed, is_near)
     }
 
     fn work_ahead(&mut self, next: Next) -> Result<(), PagerError> {
