@@ -35,6 +35,7 @@ struct Paged {
 
 fn start(
     ram: &GuestRam,
+    budget: u32,
     policy: PolicyKind,
     reference: ReferenceSource,
     eviction: Option<Eviction>,
@@ -43,16 +44,20 @@ fn start(
     let slots = slots_needed(ram.size()) as u32;
     let store = Arc::new(Store::open(&StoreSpec::Memory, slots).expect("memory"));
     let trace = trace.map(|path| (path.to_owned(), File::create(path).expect("a temporary file")));
-    let budget = Size::from_pages(BUDGET);
+    let budget = Size::from_pages(budget);
     let config = PagerConfig { budget, policy, store, reference, eviction, huge: None, trace };
     Pager::start(ram, config, |error| panic!("{error}"))
 }
 
 impl Paged {
     fn new(policy: PolicyKind, reference: ReferenceSource) -> Self {
+        Self::with_budget(BUDGET, policy, reference)
+    }
+
+    fn with_budget(budget: u32, policy: PolicyKind, reference: ReferenceSource) -> Self {
         let ram = GuestRam::new(Size::from_pages(PAGES)).expect("a little memory");
         let trace = tempfile::NamedTempFile::new().expect("a temporary file");
-        let pager = start(&ram, policy, reference, None, Some(trace.path()));
+        let pager = start(&ram, budget, policy, reference, None, Some(trace.path()));
         Self { pager: pager.unwrap_or_else(|error| panic!("{error}")), ram, trace }
     }
 
@@ -155,9 +160,10 @@ fn no_write_is_lost_under_any_policy_with_any_source() {
 fn write_protection_goes_with_eviction_by_copy_and_pagemap_says_that_it_does_not() {
     let ram = GuestRam::new(Size::from_pages(PAGES)).expect("a little memory");
     let copy = Some(Eviction::Copy);
-    let error = start(&ram, PolicyKind::Clock, ReferenceSource::Pagemap, copy, None).err().expect("refused");
+    let error =
+        start(&ram, BUDGET, PolicyKind::Clock, ReferenceSource::Pagemap, copy, None).err().expect("refused");
     assert!(error.to_string().contains("pagemap"), "{error}");
-    let pager = start(&ram, PolicyKind::Clock, ReferenceSource::WriteProtect, copy, None);
+    let pager = start(&ram, BUDGET, PolicyKind::Clock, ReferenceSource::WriteProtect, copy, None);
     let pager = pager.unwrap_or_else(|error| panic!("{error}"));
     for step in 0..8_000_u64 {
         let page = (step * 17 % 611) as u32;
@@ -213,14 +219,37 @@ fn the_trace_of_a_loop_gives_the_live_faults_when_replayed_and_opt_has_far_fewer
 
 #[test]
 fn tables_take_no_more_than_they_say() {
-    for (policy, bytes_a_frame) in
+    for (policy, bytes_a_page) in
         [(PolicyKind::Fifo, 8), (PolicyKind::Clock, 8), (PolicyKind::Sieve, 8), (PolicyKind::WsClock, 12)]
     {
-        let (stats, _) = Paged::new(policy, ReferenceSource::SoftFault).stop();
-        let frames = u64::from(PAGES);
-        assert!(stats.policy_bytes <= bytes_a_frame * frames + 8, "{policy}: {} bytes", stats.policy_bytes);
-        // Four of state once a frame was used, half of one of marks, and a little for each group.
+        let paged = Paged::new(policy, ReferenceSource::SoftFault);
+        (0..PAGES).for_each(|page| paged.write(page, 0));
+        let (stats, _) = paged.stop();
+        // Those of the policy, and less than four for the page's frame.
+        let (most, frames) = (u64::from(BUDGET), u64::from(PAGES));
+        assert!(
+            stats.policy_bytes <= (bytes_a_page + 4) * most + 8,
+            "{policy}: {} bytes",
+            stats.policy_bytes
+        );
+        // Four of state, half of one of marks, and a little for each group; eight for a page on its way out.
         let others = stats.metadata_bytes - stats.policy_bytes;
-        assert!(others <= frames * 19 / 4, "{policy}: {others} bytes");
+        assert!(others <= frames * 37 / 8 + 8 * most, "{policy}: {others} bytes");
+    }
+}
+
+/// Three thousandths of guest RAM, when each of its pages was out and a quarter of them are in.
+#[test]
+fn all_tables_together_take_no_more_than_three_thousandths_of_guest_ram() {
+    for policy in [PolicyKind::Fifo, PolicyKind::Clock] {
+        let paged = Paged::with_budget(PAGES / 4, policy, ReferenceSource::SoftFault);
+        (0..PAGES).for_each(|page| paged.write(page, 7));
+        // These push the last ones out, and keep their slots.
+        (0..PAGES / 2).for_each(|page| assert_eq!(paged.version(page), 7));
+        let bytes = paged.ram.size().bytes();
+        let (stats, _) = paged.stop();
+        assert_eq!(stats.store.slots_used, PAGES, "{policy}: each page is in the store");
+        let (tables, slots) = (stats.metadata_bytes, stats.store.metadata_bytes);
+        assert!((tables + slots) * 1000 <= 3 * bytes, "{policy}: {tables} and {slots} bytes");
     }
 }

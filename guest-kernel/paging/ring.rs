@@ -43,9 +43,9 @@ impl<const LISTS: u32> Ring<LISTS> {
         self.links.len() as u32 - LISTS
     }
 
-    /// What it takes.
-    pub(crate) const fn bytes(&self) -> usize {
-        size_of_val(self.links.as_slice())
+    /// What it takes if no frame from `frames` on was ever in a circle: links that were never written take no memory.
+    pub(crate) const fn bytes(&self, frames: u32) -> usize {
+        size_of::<[u32; 2]>() * (frames as usize + LISTS as usize)
     }
 
     /// The place of a frame.

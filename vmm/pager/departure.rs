@@ -132,7 +132,7 @@ impl<'a> Departure<'a> {
     }
 
     fn holds(&self, slot: Slot, page: &Leaving) -> bool {
-        self.shared.store.fingerprint_of(slot) == Some(page.fingerprint)
+        self.shared.store.holds(slot, page.fingerprint)
     }
 
     /// Takes pages to the store. `false` when the pager stops before there was room for them.

@@ -12,8 +12,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use paging::policy::Pages;
-
 use crate::memory::FrameIndex;
 
 /// The page was used since the policy last asked.
@@ -103,6 +101,17 @@ impl Marks {
         (1..RESIDENT).contains(&(word.load(Ordering::Relaxed) >> shift & MASK))
     }
 
+    /// Whether the page was used since this was last asked, or else since it came in; forgets the use.
+    pub fn referenced(&self, frame: FrameIndex) -> bool {
+        self.change_resident(frame, |marks| marks & !USED) & (RESIDENT | USED) == RESIDENT | USED
+    }
+
+    /// Whether the page would have to be written if it went now, as far as is known.
+    pub fn is_dirty(&self, frame: FrameIndex) -> bool {
+        let (word, shift) = self.place(frame);
+        word.load(Ordering::Relaxed) >> shift & (RESIDENT | WRITTEN) == RESIDENT | WRITTEN
+    }
+
     /// Forgets every eviction with this stamp.
     pub fn forget(&self, stamp: Stamp) {
         for word in &self.0 {
@@ -133,17 +142,6 @@ impl Marks {
     }
 }
 
-impl Pages for &Marks {
-    fn referenced(&mut self, frame: u32) -> bool {
-        self.change_resident(FrameIndex(frame), |marks| marks & !USED) & (RESIDENT | USED) == RESIDENT | USED
-    }
-
-    fn is_dirty(&mut self, frame: u32) -> bool {
-        let (word, shift) = self.place(FrameIndex(frame));
-        word.load(Ordering::Relaxed) >> shift & (RESIDENT | WRITTEN) == RESIDENT | WRITTEN
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,21 +151,22 @@ mod tests {
         let marks = Marks::new(40);
         let frame = FrameIndex(17);
         marks.written(frame);
-        assert!(!(&marks).referenced(17), "nothing came in");
+        assert!(!marks.referenced(frame), "nothing came in");
         assert_eq!(marks.arrive(frame, false, true), None);
-        assert!(!(&marks).referenced(17) && (&marks).is_dirty(17));
+        assert!(!marks.referenced(frame) && marks.is_dirty(frame));
         marks.written(frame);
-        assert!((&marks).referenced(17) && !(&marks).referenced(17));
+        assert!(marks.referenced(frame) && !marks.referenced(frame));
         assert!(!marks.is_resident(FrameIndex(16)) && !marks.is_resident(FrameIndex(18)));
     }
 
     #[test]
     fn a_use_that_may_be_the_arrival_is_none() {
         let marks = Marks::new(1);
-        marks.arrive(FrameIndex(0), false, false);
-        assert!(!marks.found(FrameIndex(0), false) && !(&marks).referenced(0));
-        assert!(marks.found(FrameIndex(0), false) && (&marks).referenced(0) && !(&marks).is_dirty(0));
-        assert!(marks.found(FrameIndex(0), true) && (&marks).referenced(0) && (&marks).is_dirty(0));
+        let frame = FrameIndex(0);
+        marks.arrive(frame, false, false);
+        assert!(!marks.found(frame, false) && !marks.referenced(frame));
+        assert!(marks.found(frame, false) && marks.referenced(frame) && !marks.is_dirty(frame));
+        assert!(marks.found(frame, true) && marks.referenced(frame) && marks.is_dirty(frame));
     }
 
     #[test]

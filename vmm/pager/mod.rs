@@ -3,10 +3,10 @@
 //! Nothing is in guest RAM at first, and userfaultfd reports every touch of a page that is not there, whether by a
 //! vCPU or by a device's thread. The fault threads bring pages in (`fault`, `fill`), on demand and ahead of it (`streams`); the
 //! reclaim thread takes victims out (`reclaim`). What they share is the frame table (`frames`), which says
-//! where each page is, the budget (`room`), the policy, and the staging area (`staging`) that victims pass
+//! where each page is, the budget (`room`), the policy (`residents`), and the staging area (`staging`) that victims pass
 //! through on their way to the store. Where guest RAM is of huge pages (`huge`), these come and go whole.
 //!
-//! Lock order: a group of frames, then one of policy, streams, around, room, store; those are leaves. No lock is held over I/O.
+//! Lock order: a group of frames, then one of residents, streams, around, room, store; those are leaves. No lock is held over I/O.
 //!
 //! When a page cannot be read or written, `on_failure` is called once, and whoever waits for such a page goes on
 //! waiting: nobody is given a wrong page. The VM must then be ended: have the vCPU leave KVM_RUN (a signal
@@ -26,10 +26,13 @@ mod huge;
 mod kernel;
 mod landing;
 mod marks;
+mod packed;
 mod pagemap;
+mod parked;
 mod patience;
 mod reclaim;
 mod reference;
+mod residents;
 mod room;
 mod staging;
 mod stats;
@@ -42,7 +45,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use abi::addr::Hva;
-use paging::policy::{AnyPolicy, PageKey, Policy, PolicyKind};
+use paging::policy::PolicyKind;
 use parking_lot::Mutex;
 use rustix::mm::{Advice, madvise};
 use thiserror::Error;
@@ -60,6 +63,7 @@ use marks::Marks;
 use reclaim::{Reclaim, Spread};
 use reference::Method;
 pub use reference::{ReferenceSource, Sampling};
+use residents::Residents;
 use room::Room;
 pub use staging::Eviction;
 use staging::Staging;
@@ -164,7 +168,7 @@ struct Shared {
     ram: GuestRam,
     uffd: Uffd,
     frames: FrameTable,
-    policy: Mutex<AnyPolicy>,
+    residents: Mutex<Residents>,
     reference: ReferenceSource,
     marks: Marks,
     ghosts: Ghosts,
@@ -188,7 +192,7 @@ impl Shared {
 
     /// From now on the frame's page may be evicted.
     fn admit(&self, frame: FrameIndex) {
-        self.policy.lock().insert_page(frame.0, PageKey(frame.0.into()));
+        self.residents.lock().insert(frame);
     }
 
     /// Reports the first failure; those that follow from it are only logged.
@@ -225,7 +229,7 @@ impl Pager {
         let method = if config.policy.asks_for_references() { method } else { Method::None };
         let uffd = open(config.reference)?;
         let eviction = choose_eviction(&config, &uffd)?;
-        // For the largest budget that there can ever be: berths that are not used cost address space.
+        // For the largest budget that there can ever be: berths that are never used cost address space only.
         let berths = Spread::new(config.policy, ram.frames(), huge, 0).berths();
         let staging = Staging::new(&uffd, berths, eviction).map_err(PagerError::Register)?;
         let protect = eviction == Eviction::Copy || config.reference.protects();
@@ -234,7 +238,7 @@ impl Pager {
             ram: ram.clone(),
             uffd,
             frames: FrameTable::new(ram.frames()),
-            policy: Mutex::new(AnyPolicy::new(config.policy, ram.frames())),
+            residents: Mutex::new(Residents::new(config.policy, ram.frames())),
             reference: config.reference,
             marks: Marks::new(ram.frames()),
             ghosts: Ghosts::new(budget),

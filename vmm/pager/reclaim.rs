@@ -16,10 +16,11 @@
 
 use std::collections::VecDeque;
 
-use paging::policy::{Policy, PolicyKind};
+use paging::policy::PolicyKind;
 
 use super::departure::Departure;
 use super::frames::{FrameState, GROUP, Hints, Whole, head};
+use super::parked::Parked;
 use super::reference::{Method, Sampler};
 use super::staging::{Berth, Sizes};
 use super::uffd::Outcome;
@@ -59,12 +60,9 @@ pub struct Reclaim<'a> {
     policy: PolicyKind,
     /// By the budget as it is now.
     hands: Spread,
-    /// Between the hands, oldest first: berths in the order of the staging area, going round. A page that
-    /// was rescued keeps its entry until the back hand comes by.
-    parked: VecDeque<(Berth, FrameIndex)>,
-    /// The next small berth, from the first small one on.
-    next: u32,
-    /// The same for huge pages: the first berth of each, and its group's first frame.
+    /// Between the hands.
+    parked: Parked,
+    /// The same for huge pages, oldest first: the first berth of each, and its group's first frame.
     parked_whole: VecDeque<(Berth, FrameIndex)>,
     next_whole: u32,
     /// Small pages of huge ones that were split: the next victims.
@@ -86,8 +84,7 @@ impl<'a> Reclaim<'a> {
             shared,
             policy,
             hands: Spread::new(policy, shared.room.budget(), shared.huge.is_some(), 0),
-            parked: VecDeque::new(),
-            next: 0,
+            parked: Parked::new(Berth(shared.staging.sizes().first_small())),
             parked_whole: VecDeque::new(),
             next_whole: 0,
             split: VecDeque::new(),
@@ -114,9 +111,13 @@ impl<'a> Reclaim<'a> {
         let room = &self.shared.room;
         let (used, _) = room.used_and_peak();
         self.hands = Spread::new(self.policy, room.budget(), self.shared.huge.is_some(), used);
+        self.parked.want(self.hands.berths().small);
         let (small, whole) = (self.hands.small as usize, self.hands.huge.unwrap_or(0) as usize);
-        // More than that is between the hands when the budget was lowered. Then the back hands go on alone.
-        let full = self.parked.len() > small || self.parked_whole.len() > whole;
+        // More than that is between the hands when the budget was lowered, and there may be too few berths for it yet when
+        // it was raised. Then the back hands go on alone.
+        let full = self.parked.len() > small
+            || self.parked_whole.len() > whole
+            || self.parked.room() < self.hands.batch;
         let parked = if full { 0 } else { self.park()? };
         let (due, whole_due) = if parked > 0 {
             (self.parked.len().saturating_sub(small), self.parked_whole.len().saturating_sub(whole))
@@ -181,15 +182,14 @@ impl<'a> Reclaim<'a> {
     }
 
     fn victim(&mut self) -> Option<FrameIndex> {
-        let mut policy = self.shared.policy.lock();
-        let mut pages = &self.shared.marks;
-        let victim = policy.victim(&mut pages)?;
+        let mut residents = self.shared.residents.lock();
+        let victim = residents.victim(&self.shared.marks)?;
         self.since_tick += 1;
         if self.since_tick == VICTIMS_A_TICK {
             self.since_tick = 0;
-            policy.tick(&mut pages);
+            residents.tick(&self.shared.marks);
         }
-        Some(FrameIndex(victim))
+        Some(victim)
     }
 
     /// Whether the victim is a huge page. One that is to be split ceases to be, and the rest of it is chosen next.
@@ -236,18 +236,17 @@ impl<'a> Reclaim<'a> {
     /// How many victims, from the first on, are neighbours in guest RAM and get neighbouring berths: these can
     /// be moved in one go.
     fn run_of(&self, victims: &[FrameIndex]) -> usize {
-        let berths = (self.shared.staging.sizes().small - self.next) as usize;
+        let (_, berths) = self.parked.row();
         let neighbours = |pair: &[FrameIndex]| pair[0].0 + 1 == pair[1].0 && head(pair[0]) == head(pair[1]);
         let run = victims.windows(2).take_while(|pair| neighbours(pair)).count() + 1;
-        run.min(berths)
+        run.min(berths as usize)
     }
 
     /// Parks some of a run of one group's frames, at least one, and returns how many.
     fn park_run(&mut self, run: &[FrameIndex]) -> Result<u32, Outcome> {
         let shared = self.shared;
-        let sizes = shared.staging.sizes();
         let mut guard = shared.frames.lock(run[0]);
-        let first = Berth(sizes.first_small() + self.next);
+        let (first, _) = self.parked.row();
         // The policy holds resident frames only, and only this thread takes one out.
         let page = shared.ram.hva(run[0]).ok_or(Outcome::Missing)?;
         let taken = shared.staging.park(&shared.uffd, page, first, run.len() as u32)?;
@@ -255,18 +254,16 @@ impl<'a> Reclaim<'a> {
             shared.staging.set_slot(berth, guard.state(frame).slot());
             guard.set(frame, FrameState::Parked(berth));
             shared.marks.park(frame);
-            self.parked.push_back((berth, frame));
+            self.parked.push(frame);
         }
         shared.counters.parked.add(taken.into());
-        self.next = (self.next + taken) % sizes.small;
         Ok(taken)
     }
 
     /// The back hand: takes the `count` oldest to the store, unless they were rescued. Returns how many frames
     /// that freed.
     fn write_out(&mut self, count: usize) -> Result<u32, PagerError> {
-        let batch: Vec<_> = self.parked.drain(..count).collect();
-        self.departure.of_pages(&batch)
+        self.departure.of_pages(&self.parked.take(count))
     }
 
     /// The back hand for huge pages: takes the oldest to the store, unless it was rescued.

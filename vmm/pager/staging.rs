@@ -18,7 +18,7 @@ use rustix::mm::{Advice, madvise};
 
 use super::frames::GROUP;
 use super::uffd::{Outcome, Range, Uffd, patiently};
-use crate::memory::Mapping;
+use crate::memory::{FrameIndex, Mapping};
 use crate::store::{PageBytes, Slot};
 
 /// Bytes of a huge page.
@@ -68,6 +68,8 @@ pub struct Staging {
     /// For each small berth one more than the slot that its frame had when it was resident, or 0; guarded by that frame's lock.
     /// Memory of zeros takes no frame before it is used.
     slots: Box<[AtomicU32]>,
+    /// How many small berths were ever used.
+    used: AtomicU32,
 }
 
 /// How many berths there are of each kind.
@@ -102,7 +104,7 @@ impl Staging {
         let start = mapping.start();
         // SAFETY: an atomic integer of zeros is one of value 0.
         let slots = unsafe { Box::<[AtomicU32]>::new_zeroed_slice(sizes.small as usize).assume_init() };
-        let staging = Self { _mapping: mapping, start, eviction, sizes, slots };
+        let staging = Self { _mapping: mapping, start, eviction, sizes, slots, used: AtomicU32::new(0) };
         let huge = u64::from(sizes.first_small()) * PAGE_SIZE as u64;
         let range = staging.range();
         if huge > 0 {
@@ -206,7 +208,13 @@ impl Staging {
 
     /// Remembers the slot that a page had when it is parked.
     pub fn set_slot(&self, berth: Berth, slot: Option<Slot>) {
+        self.used.fetch_max(berth.0 + 1 - self.sizes.first_small(), Ordering::Relaxed);
         self.slot_of(berth).store(slot.map_or(0, |slot| slot.0 + 1), Ordering::Relaxed);
+    }
+
+    /// What is kept of the small berths that were ever used: their pages' slots, and frames (`parked`).
+    pub fn bytes(&self) -> usize {
+        self.used.load(Ordering::Relaxed) as usize * (size_of::<AtomicU32>() + size_of::<FrameIndex>())
     }
 
     fn slot_of(&self, berth: Berth) -> &AtomicU32 {

@@ -123,9 +123,9 @@ pub struct HostStats {
     pub protection_faults: u64,
     /// What the reference source was asked.
     pub sampling: Sampling,
-    /// Bytes of the policy's tables.
+    /// Bytes of the tables of resident pages: the policy's, and which frame each is in.
     pub policy_bytes: u64,
-    /// Bytes of all tables with an entry for each frame, the policy's among them.
+    /// Bytes of all tables with an entry for each frame, resident page or parked one: what of them was used.
     pub metadata_bytes: u64,
     /// The store.
     pub store: StoreStats,
@@ -186,10 +186,10 @@ impl HostStats {
         let faults = shared.counters.faults();
         let refault_distance = shared.ghosts.refaults();
         let (policy, policy_bytes) = {
-            let policy = shared.policy.lock();
-            (policy.kind().name(), policy.bytes() as u64)
+            let residents = shared.residents.lock();
+            (residents.policy().name(), residents.bytes() as u64)
         };
-        let tables = shared.frames.bytes() + shared.marks.bytes();
+        let tables = shared.frames.bytes() + shared.marks.bytes() + shared.staging.bytes();
         let (resident, peak) = shared.room.used_and_peak();
         Self {
             pager: PagerKind::Uffd.name(),

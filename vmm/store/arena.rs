@@ -60,7 +60,7 @@ pub(super) struct Arena {
 
 #[derive(Debug)]
 struct Head {
-    segment: Arc<Segment>,
+    segment: Segment,
     used: usize,
 }
 
@@ -91,8 +91,8 @@ impl Arena {
             drop(freed);
         }
         if head.is_none() {
-            let segment = Arc::new(self.region.take(reserve)?);
-            index.lock().add(Arc::clone(&segment));
+            let segment = self.region.take(reserve)?;
+            index.lock().add(&segment);
             *head = Some(Head { segment, used: 0 });
         }
         let at = head.as_mut()?.write(blob);
@@ -124,7 +124,7 @@ impl Head {
         }
         let granule = (self.used / GRANULE) as u16;
         self.used += footprint(blob.bytes.len());
-        Location { segment: self.segment.number, granule, length }
+        Location { segment: self.segment.number, granule }
     }
 }
 
@@ -132,10 +132,18 @@ impl Head {
 pub(super) fn bytes(segment: &Segment, at: Location) -> &[u8] {
     let offset = usize::from(at.granule) * GRANULE + HEADER;
     // SAFETY: a blob that is in the index is not written any more.
-    unsafe { segment.bytes(offset, at.length.into()) }
+    unsafe { segment.bytes(offset, length(segment.region(), at).into()) }
 }
 
-/// The header of the blob at `at`, which the index said is there.
+/// How many bytes the blob at `at` has, to whose segment the index or the caller has a reference.
+pub(super) fn length(region: &Region, at: Location) -> u16 {
+    let offset = usize::from(at.granule) * GRANULE + 4;
+    // SAFETY: a header is written before the index knows of its blob, and not any more.
+    let bytes = unsafe { region.bytes(at.segment, offset, 2) };
+    bytes.try_into().map_or(0, u16::from_ne_bytes)
+}
+
+/// The digest of the blob at `at`, which the index said is there.
 pub(super) fn digest(segment: &Segment, at: Location) -> Digest {
     let offset = usize::from(at.granule) * GRANULE + 8;
     // SAFETY: as above.
@@ -146,12 +154,12 @@ pub(super) fn digest(segment: &Segment, at: Location) -> Digest {
 /// Goes through the blobs of a full segment, live and dead.
 #[derive(Debug)]
 pub(super) struct Walk {
-    pub(super) segment: Arc<Segment>,
+    pub(super) segment: Segment,
     offset: usize,
 }
 
 impl Walk {
-    pub(super) const fn new(segment: Arc<Segment>) -> Self {
+    pub(super) const fn new(segment: Segment) -> Self {
         Self { segment, offset: 0 }
     }
 }
@@ -170,7 +178,7 @@ impl Iterator for Walk {
         if length == 0 || self.offset + footprint(length.into()) > SEGMENT_BYTES {
             return None;
         }
-        let at = Location { segment: self.segment.number, granule: (self.offset / GRANULE) as u16, length };
+        let at = Location { segment: self.segment.number, granule: (self.offset / GRANULE) as u16 };
         self.offset += footprint(length.into());
         let slot = Slot(u32::from_ne_bytes(words[0]));
         Some(Header { slot, digest: digest(&self.segment, at), at })

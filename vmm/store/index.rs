@@ -7,28 +7,33 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
-use super::arena::footprint;
-use super::entry::{Content, Location};
-use super::fingerprint::Digest;
-use super::region::{SEGMENT_BYTES, Segment};
-use super::table::{SlotTable, Usage};
+use super::arena::{self, footprint};
+use super::entry::{Content, GRANULE, Location};
+use super::fingerprint::ShortDigest;
+use super::region::{Region, SEGMENT_BYTES, Segment};
+use super::table::{Order, SlotTable, Usage};
 use super::{Origin, Slot, StoreError};
 
 /// A segment that is needed no more: to be dropped after the lock, because that may be a system call.
-pub(super) type Freed = Option<Arc<Segment>>;
+pub(super) type Freed = Option<Segment>;
 
 /// The index.
 #[derive(Debug)]
 pub(super) struct Index {
     pub(super) slots: SlotTable,
+    /// Where the segments are, if there is memory for any.
+    region: Option<Arc<Region>>,
     /// By number.
     places: Vec<Option<Place>>,
-    /// Segments that are full, the oldest first; those that hold raw pages apart, because these go first.
+    /// Whether there is a file that pages go down to, from the oldest segments.
+    goes_down: bool,
+    /// If so, segments that are full, the oldest first; those that hold raw pages apart, because these go first.
     /// Some are freed since, and their number may be another's now.
     packed: VecDeque<Sealed>,
     raw: VecDeque<Sealed>,
-    born: u32,
+    born: u16,
     space: Space,
     /// Where the search for a sparse segment goes on.
     hand: usize,
@@ -38,20 +43,20 @@ pub(super) struct Index {
 #[derive(Clone, Copy, Debug)]
 struct Sealed {
     number: u32,
-    born: u32,
+    born: u16,
 }
 
-/// A segment in use.
+/// A segment in use. It has the reference that was left with its number.
 #[derive(Debug)]
 struct Place {
-    segment: Arc<Segment>,
-    /// Tells it from others that had its number.
-    born: u32,
+    /// Tells it from others that had its number lately. One that is mistaken for an older one goes a little early.
+    born: u16,
+    /// Granules that its blobs take, and those of blobs that are still some slot's.
+    used: u16,
+    live: u16,
     state: State,
-    /// Bytes that its blobs take, and those of blobs that are still some slot's.
-    used: u32,
-    live: u32,
 }
+const _: () = assert!(size_of::<Option<Place>>() == 8, "there is one for 15 pages that do not compress");
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -87,16 +92,19 @@ impl Space {
 #[derive(Debug)]
 pub(super) enum Held {
     SameFilled(u64),
-    Memory(Arc<Segment>, Location),
+    Memory(Segment, Location),
     /// The reader has a reference to the slot now, and gives it back.
-    File(Digest),
+    File(ShortDigest),
 }
 
 impl Index {
-    pub(super) fn new(capacity: u32) -> Self {
+    /// Of a store with segments in `region`, if any, whose pages go down to a file, or do not.
+    pub(super) fn new(capacity: u32, region: Option<Arc<Region>>, goes_down: bool) -> Self {
         Self {
-            slots: SlotTable::new(capacity),
+            slots: SlotTable::new(capacity, if goes_down { Order::All } else { Order::Fewest }),
+            region,
             places: Vec::new(),
+            goes_down,
             packed: VecDeque::new(),
             raw: VecDeque::new(),
             born: 0,
@@ -131,8 +139,9 @@ impl Index {
     }
 
     /// The segment in use that has this number.
-    pub(super) fn segment(&self, number: u32) -> Option<Arc<Segment>> {
-        self.place(number).map(|place| Arc::clone(&place.segment))
+    pub(super) fn segment(&self, number: u32) -> Option<Segment> {
+        self.place(number)?;
+        self.region.as_ref()?.share(number)
     }
 
     fn place(&self, number: u32) -> Option<&Place> {
@@ -144,14 +153,13 @@ impl Index {
     }
 
     /// A new segment, which is being filled.
-    pub(super) fn add(&mut self, segment: Arc<Segment>) {
-        let number = segment.number as usize;
+    pub(super) fn add(&mut self, segment: &Segment) {
+        let number = segment.leave() as usize;
         if self.places.len() <= number {
             self.places.resize_with(number + 1, || None);
         }
         self.born = self.born.wrapping_add(1);
-        self.places[number] =
-            Some(Place { segment, born: self.born, state: State::Filling, used: 0, live: 0 });
+        self.places[number] = Some(Place { born: self.born, state: State::Filling, used: 0, live: 0 });
     }
 
     /// A segment is full.
@@ -159,12 +167,11 @@ impl Index {
         let place = self.place_mut(number)?;
         place.state = State::Sealed;
         let sealed = Sealed { number, born: place.born };
-        if raw {
-            self.raw.push_back(sealed)
-        } else {
-            self.packed.push_back(sealed)
+        if self.goes_down {
+            let queue = if raw { &mut self.raw } else { &mut self.packed };
+            queue.push_back(sealed);
+            self.forget_freed();
         }
-        self.forget_freed();
         self.free_if_dead(number)
     }
 
@@ -182,24 +189,24 @@ impl Index {
     /// A blob was written to `to`. It is the slot's content from now on, if that still is `from`; else the
     /// blob is dead.
     pub(super) fn replace(&mut self, slot: Slot, from: Content, to: Location) -> Freed {
-        let bytes = footprint(to.length.into()) as u32;
         let current = self.slots.content(slot).unwrap_or(Content::Nothing) == from;
-        if let Some(place) = self.place_mut(to.segment) {
-            place.used += bytes;
-            place.live += if current { bytes } else { 0 };
-        }
-        self.space.used += u64::from(bytes);
+        let length = self.length(to)?;
+        let granules = granules(length);
+        let place = self.place_mut(to.segment)?;
+        place.used += granules;
+        place.live += if current { granules } else { 0 };
+        self.space.used += bytes(granules);
         if !current {
             return None;
         }
-        self.space.live += u64::from(bytes);
-        self.space.payload += u64::from(to.length);
+        self.space.live += bytes(granules);
+        self.space.payload += u64::from(length);
         self.slots.set(slot, Content::Memory(to));
         self.abandon(from)
     }
 
     /// A blob was written to the slot's block, whose slot the writer has a reference to.
-    pub(super) fn moved_down(&mut self, slot: Slot, from: Location, digest: Digest) -> Freed {
+    pub(super) fn moved_down(&mut self, slot: Slot, from: Location, digest: ShortDigest) -> Freed {
         self.slots.set(slot, Content::File(digest));
         self.abandon(Content::Memory(from))
     }
@@ -213,11 +220,18 @@ impl Index {
     /// Content is no slot's any more.
     fn abandon(&mut self, content: Content) -> Freed {
         let Content::Memory(at) = content else { return None };
-        let bytes = footprint(at.length.into()) as u32;
-        self.space.live -= u64::from(bytes);
-        self.space.payload -= u64::from(at.length);
-        self.place_mut(at.segment)?.live -= bytes;
+        let length = self.length(at)?;
+        let granules = granules(length);
+        self.place_mut(at.segment)?.live -= granules;
+        self.space.live -= bytes(granules);
+        self.space.payload -= u64::from(length);
         self.free_if_dead(at.segment)
+    }
+
+    /// How many bytes a blob has.
+    fn length(&self, at: Location) -> Option<u16> {
+        self.place(at.segment)?;
+        Some(arena::length(self.region.as_deref()?, at))
     }
 
     fn free_if_dead(&mut self, number: u32) -> Freed {
@@ -226,39 +240,39 @@ impl Index {
             return None;
         }
         let place = self.places[number as usize].take()?;
-        self.space.used -= u64::from(place.used);
+        self.space.used -= bytes(place.used);
         self.space.leaving -= u32::from(place.state == State::Leaving);
-        Some(place.segment)
+        // SAFETY: it was the place's, which is no more.
+        self.region.as_ref().map(|region| unsafe { region.take_left(number) })
     }
 
     /// The oldest full segment of those with raw pages, or of the others. It is leaving from now on.
-    pub(super) fn oldest(&mut self, raw: bool) -> Option<Arc<Segment>> {
+    pub(super) fn oldest(&mut self, raw: bool) -> Option<Segment> {
         loop {
             let Sealed { number, born } = if raw { &mut self.raw } else { &mut self.packed }.pop_front()?;
             let valid = |place: &&mut Place| place.born == born && place.state == State::Sealed;
             if let Some(place) = self.place_mut(number).filter(valid) {
                 place.state = State::Leaving;
-                let segment = Arc::clone(&place.segment);
                 self.space.leaving += 1;
-                return Some(segment);
+                return self.segment(number);
             }
         }
     }
 
     /// A full segment of which at least half as large a part is dead as of all together, if one is soon
     /// found. It is leaving from now on.
-    pub(super) fn sparse(&mut self) -> Option<Arc<Segment>> {
+    pub(super) fn sparse(&mut self) -> Option<Segment> {
         let Space { used, live, .. } = self.space;
         for _ in 0..self.places.len().min(LOOKS) {
             self.hand = (self.hand + 1) % self.places.len();
             let Some(place) = &mut self.places[self.hand] else { continue };
             // A segment of average density would do; one that is being filled may be sparser than all others.
-            let dead = u64::from(place.used - place.live);
-            let is_sparse = 2 * dead * used >= (used - live) * u64::from(place.used);
+            let dead = bytes(place.used - place.live);
+            let is_sparse = 2 * dead * used >= (used - live) * bytes(place.used);
             if place.state == State::Sealed && is_sparse && dead > 0 {
                 place.state = State::Leaving;
                 self.space.leaving += 1;
-                return Some(Arc::clone(&place.segment));
+                return self.segment(self.hand as u32);
             }
         }
         None
@@ -269,7 +283,9 @@ impl Index {
         let Some(place) = self.place_mut(number) else { return };
         place.state = State::Sealed;
         let sealed = Sealed { number, born: place.born };
-        self.packed.push_front(sealed);
+        if self.goes_down {
+            self.packed.push_front(sealed);
+        }
         self.space.leaving -= 1;
     }
 
@@ -294,11 +310,21 @@ impl Index {
     /// Bytes that the index takes.
     pub(super) fn bytes(&self) -> usize {
         self.slots.bytes()
-            + self.places.len() * size_of::<Option<Place>>()
+            + self.places.len() * (size_of::<Option<Place>>() + size_of::<AtomicU32>())
             + (self.packed.capacity() + self.raw.capacity()) * size_of::<Sealed>()
     }
 }
 
 /// How many segments are looked at with the lock held.
 const LOOKS: usize = 256;
-const _: () = assert!(SEGMENT_BYTES < u32::MAX as usize);
+
+/// Granules that a blob takes in its segment.
+const fn granules(length: u16) -> u16 {
+    (footprint(length as usize) / GRANULE) as u16
+}
+
+/// The same in bytes.
+const fn bytes(granules: u16) -> u64 {
+    granules as u64 * GRANULE as u64
+}
+const _: () = assert!(SEGMENT_BYTES / GRANULE < u16::MAX as usize);

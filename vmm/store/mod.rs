@@ -44,6 +44,7 @@ use arena::Arena;
 use bell::Bell;
 pub use codec::Codec;
 use codec::Workspaces;
+use entry::MAX_SEGMENTS;
 pub use error::StoreError;
 pub use faults::{FaultSpec, FaultSpecError};
 use file::BlockFile;
@@ -146,11 +147,13 @@ impl Store {
             Some(bytes) => u32::try_from(bytes / SEGMENT_BYTES as u64)
                 .map_or(enough_segments(capacity), |wanted| wanted.min(enough_segments(capacity))),
         };
+        let arena = (segments > 0).then(|| Arena::new(segments)).transpose()?;
+        let region = arena.as_ref().map(|arena| Arc::clone(&arena.region));
         let inner = Arc::new(Inner {
             seed: fingerprint::random_seed(),
             codec: config.codec,
-            index: Mutex::new(Index::new(capacity)),
-            arena: (segments > 0).then(|| Arena::new(segments)).transpose()?,
+            index: Mutex::new(Index::new(capacity, region, file.is_some())),
+            arena,
             file,
             workspaces: Workspaces::default(),
             queue: Mutex::default(),
@@ -216,10 +219,10 @@ impl Store {
         self.inner.index.lock().origin(slot)
     }
 
-    /// The fingerprint of the page that a slot holds; `None` when the slot is not in use.
+    /// Whether a slot holds the page with this fingerprint.
     #[must_use]
-    pub fn fingerprint_of(&self, slot: Slot) -> Option<Fingerprint> {
-        self.inner.fingerprint_of(slot)
+    pub fn holds(&self, slot: Slot, fingerprint: Fingerprint) -> bool {
+        self.inner.holds(slot, fingerprint)
     }
 
     /// Adds a reference to a slot.
@@ -273,11 +276,12 @@ impl Drop for Store {
 }
 
 /// Segments for `slots` pages that do not compress, and for as much dead space as there may be before it is
-/// cleaned.
+/// cleaned; at most as many as there can be.
 const fn enough_segments(slots: u32) -> u32 {
     let pages_in_one = (SEGMENT_BYTES / arena::footprint(PAGE_SIZE)) as u32;
     let full = slots.div_ceil(pages_in_one);
-    full + full / 2 + 2 * MIN_SEGMENTS
+    let enough = full + full / 2 + 2 * MIN_SEGMENTS;
+    if enough < MAX_SEGMENTS { enough } else { MAX_SEGMENTS }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
 use abi::addr::PAGE_SIZE;
@@ -30,6 +30,8 @@ pub(super) struct Region {
     /// Segments that take memory: in use, or spare.
     held: AtomicU32,
     in_use: AtomicU32,
+    /// How many references there are to each segment. Memory of zeros takes no frame before it is used.
+    references: Box<[AtomicU32]>,
     free: Mutex<Free>,
     /// A segment was given back.
     freed: Condvar,
@@ -46,7 +48,7 @@ struct Free {
     spare: Vec<u32>,
 }
 
-/// A segment. Its memory may go back to the kernel when this is dropped.
+/// A reference to a segment. Its memory may go back to the kernel when the last one is dropped.
 #[derive(Debug)]
 pub(super) struct Segment {
     region: Arc<Region>,
@@ -62,11 +64,14 @@ impl Region {
         // SAFETY: a new mapping at an address of the kernel's choice takes nobody's memory.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, flags)? };
         let start = start.expose_provenance();
+        // SAFETY: an atomic integer of zeros is one of value 0.
+        let references = unsafe { Box::<[AtomicU32]>::new_zeroed_slice(segments as usize).assume_init() };
         let region = Self {
             start,
             segments,
             held: AtomicU32::new(0),
             in_use: AtomicU32::new(0),
+            references,
             free: Mutex::default(),
             freed: Condvar::new(),
         };
@@ -114,7 +119,42 @@ impl Region {
                 free.next - 1
             })
         });
+        self.references[number as usize].store(1, Ordering::Relaxed);
         Some(Segment { region: Arc::clone(self), number })
+    }
+
+    /// Another reference to a segment; `None` if nobody has one.
+    pub(super) fn share(self: &Arc<Self>, number: u32) -> Option<Segment> {
+        let one_more = |count: u32| (count > 0).then(|| count + 1);
+        let references = self.references.get(number as usize)?;
+        references.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Segment { region: Arc::clone(self), number })
+    }
+
+    /// The reference that was left with a segment's number ([`Segment::leave`]).
+    ///
+    /// # Safety
+    /// It was left, and nobody took it since.
+    pub(super) unsafe fn take_left(self: &Arc<Self>, number: u32) -> Segment {
+        Segment { region: Arc::clone(self), number }
+    }
+
+    /// Bytes of a segment that were written.
+    ///
+    /// # Safety
+    /// Somebody has a reference to the segment as long as the bytes are used, and nobody writes them any more.
+    pub(super) unsafe fn bytes(&self, number: u32, offset: usize, length: usize) -> &[u8] {
+        // SAFETY: inside the segment, which is mapped as long as `self` lives; the caller says that they do
+        // not change.
+        unsafe { std::slice::from_raw_parts(self.at(number, offset, length), length) }
+    }
+
+    fn at(&self, number: u32, offset: usize, length: usize) -> *mut u8 {
+        assert!(
+            number < self.segments && offset <= SEGMENT_BYTES && length <= SEGMENT_BYTES - offset,
+            "bytes {offset} + {length} of segment {number}"
+        );
+        ptr::with_exposed_provenance_mut(self.start + number as usize * SEGMENT_BYTES + offset)
     }
 
     /// Waits until a segment has been given back, but not for long: whoever waits looks again at what else
@@ -153,19 +193,26 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         let start = ptr::with_exposed_provenance_mut(self.start);
-        // SAFETY: the mapping is ours and whole. Every segment owns a reference to `self`, so there is none
+        // SAFETY: the mapping is ours and whole. Every `Segment` has a reference to `self`, so there is none
         // left.
         let _ = unsafe { munmap(start, self.segments as usize * SEGMENT_BYTES) };
     }
 }
 
 impl Segment {
-    fn at(&self, offset: usize, length: usize) -> *mut u8 {
-        assert!(
-            offset <= SEGMENT_BYTES && length <= SEGMENT_BYTES - offset,
-            "bytes {offset} + {length} of a segment"
-        );
-        ptr::with_exposed_provenance_mut(self.region.start + self.number as usize * SEGMENT_BYTES + offset)
+    /// Leaves a reference with the segment's number, to be taken with [`Region::take_left`].
+    pub(super) fn leave(&self) -> u32 {
+        self.references().fetch_add(1, Ordering::Relaxed);
+        self.number
+    }
+
+    /// Where it is.
+    pub(super) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    fn references(&self) -> &AtomicU32 {
+        &self.region.references[self.number as usize]
     }
 
     /// Bytes that were written.
@@ -173,9 +220,8 @@ impl Segment {
     /// # Safety
     /// Nobody writes them any more.
     pub(super) unsafe fn bytes(&self, offset: usize, length: usize) -> &[u8] {
-        // SAFETY: inside the segment, which is mapped as long as `self` lives; the caller says that they do
-        // not change.
-        unsafe { std::slice::from_raw_parts(self.at(offset, length), length) }
+        // SAFETY: `self` is a reference to the segment; the caller says that they do not change.
+        unsafe { self.region.bytes(self.number, offset, length) }
     }
 
     /// Writes bytes.
@@ -183,14 +229,25 @@ impl Segment {
     /// # Safety
     /// Nobody else reads or writes them at the same time.
     pub(super) unsafe fn write(&self, offset: usize, bytes: &[u8]) {
-        let to = self.at(offset, bytes.len());
+        let to = self.region.at(self.number, offset, bytes.len());
         // SAFETY: inside the segment; the caller says that they are his.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
     }
 }
 
+impl Clone for Segment {
+    fn clone(&self) -> Self {
+        self.leave();
+        Self { region: Arc::clone(&self.region), number: self.number }
+    }
+}
+
 impl Drop for Segment {
     fn drop(&mut self) {
-        self.region.give_back(self.number);
+        // As in `Arc`: whoever uses the memory next does so after all who had a reference.
+        if self.references().fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            self.region.give_back(self.number);
+        }
     }
 }

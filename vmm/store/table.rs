@@ -9,17 +9,29 @@ use super::{Slot, StoreError};
 #[derive(Debug)]
 pub(super) struct SlotTable {
     entries: Vec<Entry>,
+    /// How many entries of each [`BLOCK`] are free.
+    free: Vec<u8>,
     /// How many references a shared slot has beyond the first.
     more: HashMap<Slot, u32>,
     /// Words of same-filled pages that do not fit into an entry.
     words: HashMap<Slot, u64>,
-    /// One bit a slot: set while it is in use. Bits past the capacity stay set.
-    in_use: Vec<u64>,
-    /// Where to look for a free slot next. Going round, and not back to the lowest free slot, keeps pages
-    /// that go out together together in the file.
+    order: Order,
+    /// Where to look for a free slot next.
     cursor: u32,
     usage: Usage,
 }
+
+/// Which of the free slots is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    /// Going round all that there may be, and not back to the lowest: so pages that go out together stay together in the file.
+    All,
+    /// Going round those that were used before, as long as one of them is free: so the table stays small.
+    Fewest,
+}
+
+/// Entries whose free ones are counted together.
+const BLOCK: usize = 64;
 
 /// How full the table is, in slots.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,13 +57,10 @@ impl Usage {
 }
 
 impl SlotTable {
-    pub(super) fn new(capacity: u32) -> Self {
-        let mut in_use = vec![0; capacity.div_ceil(64) as usize];
-        if let (Some(last), rest @ 1..) = (in_use.last_mut(), capacity % 64) {
-            *last = !0 << rest;
-        }
+    pub(super) fn new(capacity: u32, order: Order) -> Self {
         let usage = Usage { capacity, ..Usage::default() };
-        Self { entries: Vec::new(), more: HashMap::new(), words: HashMap::new(), in_use, cursor: 0, usage }
+        let (entries, free) = (Vec::new(), Vec::new());
+        Self { entries, free, more: HashMap::new(), words: HashMap::new(), order, cursor: 0, usage }
     }
 
     /// Takes `count` free slots, each with one reference and without content: all or none.
@@ -65,36 +74,48 @@ impl SlotTable {
     /// Takes the next free slot; there is one.
     fn take(&mut self) -> Slot {
         let slot = self.next_free();
-        self.in_use[slot as usize / 64] |= 1 << (slot % 64);
-        self.cursor = slot + 1;
-        if self.entries.len() <= slot as usize {
-            self.entries.resize(slot as usize + 1, Entry::default());
+        if slot == self.entries.len() {
+            self.entries.push(Entry::FREE);
+            self.free.resize(slot / BLOCK + 1, 0);
+            self.free[slot / BLOCK] += 1;
         }
+        self.entries[slot] = Entry::new(Content::Nothing);
+        self.free[slot / BLOCK] -= 1;
+        self.cursor = slot as u32 + 1;
         self.usage.used += 1;
         self.usage.peak = self.usage.peak.max(self.usage.used);
-        Slot(slot)
+        Slot(slot as u32)
     }
 
-    /// The first free slot from the cursor on, or else from the start.
-    fn next_free(&self) -> u32 {
-        let mut word = self.cursor as usize / 64 % self.in_use.len();
-        // Of the first word, only what is not before the cursor.
-        let mut free = !self.in_use[word] & !0 << (self.cursor % 64);
-        while free == 0 {
-            word = (word + 1) % self.in_use.len();
-            free = !self.in_use[word];
+    /// The free slot to take: one past the entries if the table must, or is to, become longer.
+    fn next_free(&self) -> usize {
+        let end = self.entries.len();
+        if self.usage.used as usize == end {
+            return end;
         }
-        word as u32 * 64 + free.trailing_zeros()
+        self.first_free(self.cursor as usize).unwrap_or_else(|| {
+            let grows = self.order == Order::All && end < self.usage.capacity as usize;
+            if grows { end } else { self.first_free(0).unwrap_or(end) }
+        })
     }
 
-    fn is_in_use(&self, slot: Slot) -> bool {
-        (slot.0 as usize) < self.entries.len() && self.in_use[slot.0 as usize / 64] & 1 << (slot.0 % 64) != 0
+    /// The first entry from `start` on that is free.
+    fn first_free(&self, start: usize) -> Option<usize> {
+        let free_in = |slots: &[Entry]| slots.iter().position(|entry| entry.is_free());
+        // Of the first block, only what is not before the start.
+        let next = start.next_multiple_of(BLOCK).min(self.entries.len());
+        if let Some(place) = free_in(&self.entries[start..next]) {
+            return Some(start + place);
+        }
+        let passed = next.div_ceil(BLOCK);
+        let block = (passed + self.free.get(passed..)?.iter().position(|&free| free > 0)?) * BLOCK;
+        free_in(&self.entries[block..]).map(|place| block + place)
     }
 
     /// What a slot holds; `None` where it is not in use, or nothing has arrived yet.
     pub(super) fn content(&self, slot: Slot) -> Option<Content> {
         match self.entries.get(slot.0 as usize)?.unpack() {
-            Unpacked::Content(Content::Nothing) => None,
+            Unpacked::Free | Unpacked::Content(Content::Nothing) => None,
             Unpacked::Content(content) => Some(content),
             Unpacked::LongWord => self.words.get(&slot).copied().map(Content::SameFilled),
         }
@@ -118,12 +139,14 @@ impl SlotTable {
         }
     }
 
+    /// The entry of a slot that is in use.
+    fn used(&mut self, slot: Slot) -> Option<&mut Entry> {
+        self.entries.get_mut(slot.0 as usize).filter(|entry| !entry.is_free())
+    }
+
     /// Adds a reference.
     pub(super) fn retain(&mut self, slot: Slot) -> Result<(), StoreError> {
-        if !self.is_in_use(slot) {
-            return Err(StoreError::NotInUse(slot));
-        }
-        let entry = &mut self.entries[slot.0 as usize];
+        let entry = self.used(slot).ok_or(StoreError::NotInUse(slot))?;
         *entry = entry.shared(true);
         *self.more.entry(slot).or_default() += 1;
         Ok(())
@@ -131,23 +154,26 @@ impl SlotTable {
 
     /// Takes a reference away. What the slot held, if that was the last one: it is free then.
     pub(super) fn release(&mut self, slot: Slot) -> Option<Content> {
-        if !self.is_in_use(slot) {
-            return None;
-        }
-        let entry = &mut self.entries[slot.0 as usize];
-        if let Some(more) = entry.is_shared().then(|| self.more.get_mut(&slot)).flatten() {
-            *more -= 1;
-            if *more == 0 {
-                self.more.remove(&slot);
-                *entry = entry.shared(false);
-            }
+        if self.used(slot)?.is_shared() {
+            self.release_shared(slot);
             return None;
         }
         let held = self.content(slot).unwrap_or(Content::Nothing);
         self.set(slot, Content::Nothing);
-        self.in_use[slot.0 as usize / 64] &= !(1 << (slot.0 % 64));
+        self.entries[slot.0 as usize] = Entry::FREE;
+        self.free[slot.0 as usize / BLOCK] += 1;
         self.usage.used -= 1;
         Some(held)
+    }
+
+    fn release_shared(&mut self, slot: Slot) {
+        let Some(more) = self.more.get_mut(&slot) else { return };
+        *more -= 1;
+        if *more == 0 {
+            self.more.remove(&slot);
+            let entry = &mut self.entries[slot.0 as usize];
+            *entry = entry.shared(false);
+        }
     }
 
     pub(super) const fn usage(&self) -> Usage {
@@ -159,8 +185,48 @@ impl SlotTable {
         // What hashbrown takes: an eighth of its places stay free, and each has a byte of its own.
         let map = |places: usize, entry: usize| places * 8 / 7 * (entry + 1);
         self.entries.len() * size_of::<Entry>()
-            + self.in_use.len() * 8
+            + self.free.len()
             + map(self.more.capacity(), 8)
             + map(self.words.capacity(), 16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_slot_is_one_owners_until_it_is_released_and_few_slots_make_a_short_table(
+            steps in prop::collection::vec((1_usize..90, any::<prop::sample::Index>()), 0..60),
+        ) {
+            const CAPACITY: u32 = 300;
+            for order in [Order::All, Order::Fewest] {
+                let (mut table, mut owned) = (SlotTable::new(CAPACITY, order), BTreeSet::new());
+                for (count, first) in &steps {
+                    match table.allocate(*count) {
+                        Ok(slots) => for slot in slots {
+                            prop_assert!(slot.0 < CAPACITY && owned.insert(slot), "{slot} is owned");
+                        },
+                        Err(_) => prop_assert!(owned.len() + count > CAPACITY as usize),
+                    }
+                    let from = first.index(CAPACITY as usize) as u32;
+                    let leaving: Vec<_> = owned.range(Slot(from)..).take(*count).copied().collect();
+                    for slot in leaving {
+                        prop_assert_eq!(table.release(slot), Some(Content::Nothing));
+                        prop_assert_eq!(table.release(slot), None);
+                        owned.remove(&slot);
+                    }
+                    prop_assert_eq!(table.usage().used as usize, owned.len());
+                }
+                if order == Order::Fewest {
+                    prop_assert_eq!(table.entries.len(), table.usage().peak as usize);
+                }
+            }
+        }
     }
 }

@@ -12,7 +12,6 @@
 //! reference to each of its slots, so no block is given away under a write; and a page whose owners are all
 //! gone is not given to anyone when the flight lands.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use abi::addr::PAGE_SIZE;
@@ -109,7 +108,7 @@ impl<'a> Tiers<'a> {
             if flight.pages.len() - before < room {
                 sources.extend(self.walk.take().map(|walk| walk.segment));
             } else {
-                sources.push(Arc::clone(&walk.segment));
+                sources.push(walk.segment.clone());
             }
             self.inner.hold_live(&mut flight.pages, before);
         }
@@ -169,7 +168,7 @@ impl<'a> Tiers<'a> {
     fn clean(&mut self) -> bool {
         let inner = self.inner;
         let (Some(arena), Some(sparse)) = (&inner.arena, inner.next_to_clean()) else { return false };
-        for Header { slot, digest, at } in Walk::new(Arc::clone(&sparse)) {
+        for Header { slot, digest, at } in Walk::new(sparse.clone()) {
             let content = Content::Memory(at);
             if inner.index.lock().slots.content(slot) != Some(content) {
                 continue;
@@ -187,7 +186,7 @@ impl<'a> Tiers<'a> {
 }
 
 /// What does not unpack is written all the same: whoever reads it sees that it is not what it was.
-fn unpack(inner: &Inner, sources: &[Arc<Segment>], page: &Header, buffer: &mut PageBytes) {
+fn unpack(inner: &Inner, sources: &[Segment], page: &Header, buffer: &mut PageBytes) {
     let segment = sources.iter().find(|segment| segment.number == page.at.segment);
     if let Some(segment) = segment {
         inner.workspaces.unpack(inner.codec, arena::bytes(segment, page.at), buffer);
@@ -210,7 +209,7 @@ impl Inner {
         stay > limit - (limit / 8).max(2)
     }
 
-    fn next_to_move(&self) -> Option<Arc<Segment>> {
+    fn next_to_move(&self) -> Option<Segment> {
         let raw = self.index.lock().oldest(true);
         raw.or_else(|| self.is_near_limit().then(|| self.index.lock().oldest(false)).flatten())
     }
@@ -224,7 +223,7 @@ impl Inner {
         space.dead() > (space.used / 4).max(few) || is_short && space.dead() > (space.used / 16).max(few / 2)
     }
 
-    fn next_to_clean(&self) -> Option<Arc<Segment>> {
+    fn next_to_clean(&self) -> Option<Segment> {
         if !self.cleaning_is_due() {
             return None;
         }
@@ -252,7 +251,7 @@ impl Inner {
     /// Pages of a flight are in the file.
     fn arrived_in_file(&self, pages: &[Header]) {
         for page in pages {
-            let freed = self.index.lock().moved_down(page.slot, page.at, page.digest);
+            let freed = self.index.lock().moved_down(page.slot, page.at, page.digest.short());
             drop(freed);
             self.release(page.slot);
             // After the release: see `Inner::allocate`.

@@ -65,10 +65,10 @@ impl Aging {
         None
     }
 
-    /// What its tables take.
+    /// What its tables take if it never held a frame from `frames` on: what was never written takes no memory.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.lists.bytes() + self.ages.len()
+    pub const fn bytes(&self, frames: u32) -> usize {
+        self.lists.bytes(frames) + frames as usize
     }
 }
 

@@ -55,10 +55,10 @@ impl AnyPolicy {
         }
     }
 
-    /// What its tables take.
+    /// What its tables take if it never held a frame from `frames` on: what was never written takes no memory.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        each!(self, policy => policy.bytes())
+    pub const fn bytes(&self, frames: u32) -> usize {
+        each!(self, policy => policy.bytes(frames))
     }
 }
 

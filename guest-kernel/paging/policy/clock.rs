@@ -17,10 +17,10 @@ impl Clock {
         Self { face: HandRing::new(frames) }
     }
 
-    /// What its tables take.
+    /// What its tables take if it never held a frame from `frames` on: what was never written takes no memory.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.face.bytes()
+    pub const fn bytes(&self, frames: u32) -> usize {
+        self.face.bytes(frames)
     }
 }
 

@@ -16,9 +16,9 @@ impl HandRing {
         Self { ring: Ring::new(frames), hand: Node::SENTINEL, held: 0 }
     }
 
-    /// What it takes.
-    pub(super) const fn bytes(&self) -> usize {
-        self.ring.bytes()
+    /// What it takes if no frame from `frames` on was ever there.
+    pub(super) const fn bytes(&self, frames: u32) -> usize {
+        self.ring.bytes(frames)
     }
 
     /// How many frames there are.

@@ -69,10 +69,11 @@ impl S3Fifo {
         }
     }
 
-    /// What its tables take.
+    /// What its tables take if it never held a frame from `frames` on: what was never written takes no memory.
+    /// Fingerprints and ghosts have room for all frames from the start.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.queues.bytes() + self.queue_of.len() + size_of_val(self.pages.as_slice()) + self.ghosts.bytes()
+    pub const fn bytes(&self, frames: u32) -> usize {
+        self.queues.bytes(frames) + frames as usize + size_of_val(self.pages.as_slice()) + self.ghosts.bytes()
     }
 }
 

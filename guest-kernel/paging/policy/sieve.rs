@@ -20,10 +20,10 @@ impl Sieve {
         Self { queue: HandRing::new(frames) }
     }
 
-    /// What its tables take.
+    /// What its tables take if it never held a frame from `frames` on: what was never written takes no memory.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.queue.bytes()
+    pub const fn bytes(&self, frames: u32) -> usize {
+        self.queue.bytes(frames)
     }
 }
 

@@ -51,10 +51,10 @@ impl WsClock {
         self.now.wrapping_sub(*used_at)
     }
 
-    /// What its tables take.
+    /// What its tables take if it never held a frame from `frames` on: what was never written takes no memory.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.face.bytes() + size_of_val(self.used_at.as_slice())
+    pub const fn bytes(&self, frames: u32) -> usize {
+        self.face.bytes(frames) + size_of::<u32>() * frames as usize
     }
 }
 

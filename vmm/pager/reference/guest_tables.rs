@@ -144,8 +144,6 @@ unsafe impl ByteValued for Table {}
 
 #[cfg(test)]
 mod tests {
-    use paging::policy::Pages;
-
     use super::*;
     use crate::memory::{FrameIndex, Size};
 
@@ -187,7 +185,7 @@ mod tests {
         }
 
         fn is_used(&self, frame: u32) -> bool {
-            (&self.marks).referenced(frame)
+            self.marks.referenced(FrameIndex(frame))
         }
     }
 

@@ -162,5 +162,5 @@ fn a_slot_takes_few_bytes() {
         store.put(&page(((n % 0x4000) * 4 + 3) as u16)).expect("room");
     }
     let bytes = store.metadata_bytes();
-    assert!(bytes < 9 * u64::from(slots), "{} bytes a slot", bytes as f64 / f64::from(slots));
+    assert!(bytes < 21 * u64::from(slots) / 4, "{} bytes a slot", bytes as f64 / f64::from(slots));
 }
