@@ -7,12 +7,12 @@
 //!    1               0, 36 bits                    this word, repeated
 //!    1               1, none                       a longer word, repeated: in the map of words
 //!    2               segment 25, granule 12        a blob in memory; its length and digest lie with it
-//!    3               37 bits of the page's digest  the block of the file with the slot's number
+//!    3               37 bits of the page's digest  the block of the file with the slot's number; the table has the others
 //! ```
 //!
 //! Shared: there is more than one reference, and the map of references says how many more.
 
-use super::fingerprint::ShortDigest;
+use super::fingerprint::Digest;
 use super::region::SEGMENT_BYTES;
 
 /// Where a blob is in memory.
@@ -41,10 +41,10 @@ pub(super) enum Content {
     /// In memory.
     Memory(Location),
     /// In the file.
-    File(ShortDigest),
+    File(Digest),
 }
 
-/// A slot's content and whether it is shared; the word of a same-filled page may be elsewhere.
+/// A slot's content and whether it is shared; the word of a same-filled page may be elsewhere, and so are bits of a digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Entry([u8; BYTES]);
 
@@ -55,7 +55,13 @@ pub(super) enum Unpacked {
     Content(Content),
     /// The map of words has it.
     LongWord,
+    /// In the file. These are the lower bits of the digest; the others are [`DIGEST_REST`] bytes.
+    File(u64),
 }
+
+/// How many bytes of a digest do not fit.
+pub(super) const DIGEST_REST: usize = 3;
+const _: () = assert!(Digest::BITS == PAYLOAD_BITS + DIGEST_REST as u32 * 8);
 
 const BYTES: usize = 5;
 const KIND_SHIFT: u32 = 38;
@@ -66,7 +72,6 @@ const LONG_WORD: u64 = 1 << 36;
 const SEGMENT_BITS: u32 = 25;
 const GRANULE_BITS: u32 = 12;
 const _: () = assert!(SEGMENT_BITS + GRANULE_BITS == PAYLOAD_BITS);
-const _: () = assert!(ShortDigest::BITS == PAYLOAD_BITS);
 
 impl Entry {
     /// That of a slot that nobody has.
@@ -79,7 +84,7 @@ impl Entry {
             Content::SameFilled(word) if word < LONG_WORD => (1, word),
             Content::SameFilled(_) => (1, LONG_WORD),
             Content::Memory(at) => (2, (at.segment as u64) << GRANULE_BITS | at.granule as u64),
-            Content::File(digest) => (3, digest.0),
+            Content::File(digest) => (3, digest.0 & PAYLOAD),
         };
         Self::of(kind << KIND_SHIFT | payload)
     }
@@ -96,8 +101,20 @@ impl Entry {
                 segment: (payload >> GRANULE_BITS) as u32,
                 granule: payload as u16 & ((1 << GRANULE_BITS) - 1),
             }),
-            _ => Content::File(ShortDigest(payload)),
+            _ => return Unpacked::File(payload),
         })
+    }
+
+    /// The bytes of a digest that an entry has no room for.
+    pub(super) const fn rest_of(digest: Digest) -> [u8; DIGEST_REST] {
+        let [a, b, c, ..] = (digest.0 >> PAYLOAD_BITS).to_le_bytes();
+        [a, b, c]
+    }
+
+    /// A digest from what the entry has of it, and the rest.
+    pub(super) const fn digest(lower: u64, rest: [u8; DIGEST_REST]) -> Digest {
+        let [a, b, c] = rest;
+        Digest((u32::from_le_bytes([a, b, c, 0]) as u64) << PAYLOAD_BITS | lower)
     }
 
     pub(super) const fn is_free(self) -> bool {
@@ -138,8 +155,6 @@ mod tests {
             prop_oneof![Just(0), Just(LONG_WORD - 1), 0..LONG_WORD].prop_map(Content::SameFilled),
             prop_oneof![Just((0, 0)), Just(most), (0..=most.0, 0..=most.1)]
                 .prop_map(|(segment, granule)| Content::Memory(Location { segment, granule })),
-            prop_oneof![Just(0), Just(PAYLOAD), 0..=PAYLOAD]
-                .prop_map(|bits| Content::File(ShortDigest(bits))),
         ]
     }
 
@@ -149,6 +164,14 @@ mod tests {
             let entry = Entry::new(content).shared(!shared).shared(shared);
             prop_assert_eq!((entry.unpack(), entry.is_shared()), (Unpacked::Content(content), shared));
             prop_assert!(!entry.is_free());
+        }
+
+        #[test]
+        fn a_digest_is_put_together_again(bits in 0..1_u64 << Digest::BITS) {
+            let Unpacked::File(lower) = Entry::new(Content::File(Digest(bits))).unpack() else {
+                panic!("it is in the file");
+            };
+            prop_assert_eq!(Entry::digest(lower, Entry::rest_of(Digest(bits))), Digest(bits));
         }
 
         #[test]

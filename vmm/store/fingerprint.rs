@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::PageBytes;
 
 /// The content of a page, for comparison. Two pages with the same fingerprint are taken to be the same; by
-/// accident that is wrong once in 2^61, or in 2^37 where one of them is in a file, and the seed keeps a guest from arranging it.
+/// accident that is wrong once in 2^61, and the seed keeps a guest from arranging it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fingerprint(pub(super) Kind);
 
@@ -29,19 +29,6 @@ impl Digest {
     pub(super) fn of(page: &PageBytes, seed: u64) -> Self {
         Self(xxh3_64_with_seed(&page.0, seed) & ((1 << Self::BITS) - 1))
     }
-
-    /// What a slot in the file has of it.
-    pub(super) const fn short(self) -> ShortDigest {
-        ShortDigest(self.0 & ((1 << ShortDigest::BITS) - 1))
-    }
-}
-
-/// The lower bits of a digest: as many as the slot table has room for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct ShortDigest(pub(super) u64);
-
-impl ShortDigest {
-    pub(super) const BITS: u32 = 37;
 }
 
 impl Fingerprint {

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU32;
 
 use super::arena::{self, footprint};
 use super::entry::{Content, GRANULE, Location};
-use super::fingerprint::ShortDigest;
+use super::fingerprint::Digest;
 use super::region::{Region, SEGMENT_BYTES, Segment};
 use super::table::{Order, SlotTable, Usage};
 use super::{Origin, Slot, StoreError};
@@ -94,7 +94,7 @@ pub(super) enum Held {
     SameFilled(u64),
     Memory(Segment, Location),
     /// The reader has a reference to the slot now, and gives it back.
-    File(ShortDigest),
+    File(Digest),
 }
 
 impl Index {
@@ -206,7 +206,7 @@ impl Index {
     }
 
     /// A blob was written to the slot's block, whose slot the writer has a reference to.
-    pub(super) fn moved_down(&mut self, slot: Slot, from: Location, digest: ShortDigest) -> Freed {
+    pub(super) fn moved_down(&mut self, slot: Slot, from: Location, digest: Digest) -> Freed {
         self.slots.set(slot, Content::File(digest));
         self.abandon(Content::Memory(from))
     }

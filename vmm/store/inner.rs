@@ -15,7 +15,7 @@ use super::codec::{Codec, Workspaces};
 use super::entry::Content;
 use super::faults::Request;
 use super::file::{BlockFile, buffer_of};
-use super::fingerprint::{Digest, Kind, ShortDigest};
+use super::fingerprint::{Digest, Kind};
 use super::index::{Held, Index};
 use super::queue::{Batch, Queue};
 use super::{Fingerprint, Origin, PageBytes, Slot, StoreError};
@@ -184,7 +184,7 @@ impl Inner {
             return Err(Trouble::of(errno).into());
         }
         let mut index = self.index.lock();
-        pages.iter().for_each(|&(slot, _, digest)| index.slots.set(slot, Content::File(digest.short())));
+        pages.iter().for_each(|&(slot, _, digest)| index.slots.set(slot, Content::File(digest)));
         Ok(())
     }
 
@@ -215,7 +215,7 @@ impl Inner {
         let read = self.file.as_ref().map_or(Ok(()), |file| file.read(slot.0, page));
         self.release(slot);
         read.map_err(|reason| StoreError::Read { slot, reason })?;
-        self.check_short(slot, page, digest)?;
+        self.check(slot, page, digest)?;
         Ok(Origin::File)
     }
 
@@ -248,7 +248,7 @@ impl Inner {
             self.release(slot);
             results[number] = match batch.failure(run) {
                 Some(errno) => Err(StoreError::Read { slot, reason: errno.into() }),
-                None => self.check_short(slot, pages[number].1, digest).map(|()| Origin::File),
+                None => self.check(slot, pages[number].1, digest).map(|()| Origin::File),
             };
         }
         results
@@ -279,18 +279,12 @@ impl Inner {
         if Digest::of(page, self.seed) == digest { Ok(()) } else { Err(StoreError::Corrupt(slot)) }
     }
 
-    /// The same for one from the file.
-    fn check_short(&self, slot: Slot, page: &PageBytes, digest: ShortDigest) -> Result<(), StoreError> {
-        let is_right = Digest::of(page, self.seed).short() == digest;
-        if is_right { Ok(()) } else { Err(StoreError::Corrupt(slot)) }
-    }
-
     /// Whether a slot holds the page with this fingerprint.
     pub(super) fn holds(&self, slot: Slot, fingerprint: Fingerprint) -> bool {
         let index = self.index.lock();
         match (index.slots.content(slot), fingerprint.0) {
             (Some(Content::SameFilled(word)), Kind::SameFilled(other)) => word == other,
-            (Some(Content::File(digest)), Kind::Mixed(other)) => digest == other.short(),
+            (Some(Content::File(digest)), Kind::Mixed(other)) => digest == other,
             (Some(Content::Memory(at)), Kind::Mixed(other)) => {
                 let Some(segment) = index.segment(at.segment) else { return false };
                 drop(index);

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::entry::{Content, Entry, Unpacked};
+use super::entry::{Content, DIGEST_REST, Entry, Unpacked};
+use super::fingerprint::Digest;
 use super::{Slot, StoreError};
 
 /// The slots. The table of entries grows with the highest slot that was ever used, not with the capacity.
@@ -13,6 +14,8 @@ pub(super) struct SlotTable {
     free: Vec<u8>,
     /// How many references a shared slot has beyond the first.
     more: HashMap<Slot, u32>,
+    /// What entries lack of the digests of pages in the file, up to the last slot that ever was there. A store without a file has none.
+    digests: Vec<[u8; DIGEST_REST]>,
     /// Words of same-filled pages that do not fit into an entry.
     words: HashMap<Slot, u64>,
     order: Order,
@@ -59,8 +62,16 @@ impl Usage {
 impl SlotTable {
     pub(super) fn new(capacity: u32, order: Order) -> Self {
         let usage = Usage { capacity, ..Usage::default() };
-        let (entries, free) = (Vec::new(), Vec::new());
-        Self { entries, free, more: HashMap::new(), words: HashMap::new(), order, cursor: 0, usage }
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            more: HashMap::new(),
+            digests: Vec::new(),
+            words: HashMap::new(),
+            order,
+            cursor: 0,
+            usage,
+        }
     }
 
     /// Takes `count` free slots, each with one reference and without content: all or none.
@@ -118,6 +129,10 @@ impl SlotTable {
             Unpacked::Free | Unpacked::Content(Content::Nothing) => None,
             Unpacked::Content(content) => Some(content),
             Unpacked::LongWord => self.words.get(&slot).copied().map(Content::SameFilled),
+            Unpacked::File(lower) => {
+                let rest = self.digests.get(slot.0 as usize)?;
+                Some(Content::File(Entry::digest(lower, *rest)))
+            }
         }
     }
 
@@ -134,9 +149,19 @@ impl SlotTable {
             self.words.remove(&slot);
         }
         *entry = Entry::new(content).shared(entry.is_shared());
-        if let (Unpacked::LongWord, Content::SameFilled(word)) = (entry.unpack(), content) {
-            self.words.insert(slot, word);
+        match (entry.unpack(), content) {
+            (Unpacked::LongWord, Content::SameFilled(word)) => drop(self.words.insert(slot, word)),
+            (Unpacked::File(_), Content::File(digest)) => self.keep_rest(slot, digest),
+            _ => {}
         }
+    }
+
+    fn keep_rest(&mut self, slot: Slot, digest: Digest) {
+        let place = slot.0 as usize;
+        if self.digests.len() <= place {
+            self.digests.resize(place + 1, [0; DIGEST_REST]);
+        }
+        self.digests[place] = Entry::rest_of(digest);
     }
 
     /// The entry of a slot that is in use.
@@ -186,6 +211,7 @@ impl SlotTable {
         let map = |places: usize, entry: usize| places * 8 / 7 * (entry + 1);
         self.entries.len() * size_of::<Entry>()
             + self.free.len()
+            + self.digests.len() * DIGEST_REST
             + map(self.more.capacity(), 8)
             + map(self.words.capacity(), 16)
     }

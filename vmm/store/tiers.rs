@@ -251,7 +251,7 @@ impl Inner {
     /// Pages of a flight are in the file.
     fn arrived_in_file(&self, pages: &[Header]) {
         for page in pages {
-            let freed = self.index.lock().moved_down(page.slot, page.at, page.digest.short());
+            let freed = self.index.lock().moved_down(page.slot, page.at, page.digest);
             drop(freed);
             self.release(page.slot);
             // After the release: see `Inner::allocate`.
