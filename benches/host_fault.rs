@@ -5,16 +5,19 @@
 
 #![allow(clippy::expect_used)]
 
+#[path = "support/zeros.rs"]
+mod zeros;
+
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use abi::addr::{Hva, PAGE_SIZE};
+use abi::addr::PAGE_SIZE;
 use bifold::measure::LatencySummary;
 use bifold::memory::{GuestRam, Size};
-use bifold::pager::uffd::{Message, Range, Uffd};
+use bifold::pager::uffd::{Range, Uffd};
 use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, ReferenceSource, TraceFile, slots_needed};
-use bifold::store::{PageBytes, Store, StoreSpec};
+use bifold::store::{Store, StoreSpec};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
 
@@ -56,19 +59,8 @@ fn bare_round_trip() -> Duration {
     let region = ram.regions()[0];
     let range = Range { start: region.start, bytes: region.range.bytes };
     uffd.register(range, false).expect("a private mapping");
-    let zeros = Box::new(PageBytes::zeroed());
-    let from = Hva(zeros.0.as_ptr() as u64);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut messages = [Message::default(); 16];
-            let mut answered = 0;
-            while answered < RAM.pages() {
-                for fault in uffd.read(&mut messages).expect("faults") {
-                    uffd.copy(fault.page, from).expect("a missing page");
-                    answered += 1;
-                }
-            }
-        });
+        scope.spawn(|| zeros::answer(&uffd, RAM.pages(), false));
         let start = Instant::now();
         (0..RAM.pages()).for_each(|page| read(&ram, page));
         start.elapsed() / RAM.pages() as u32

@@ -15,23 +15,22 @@
 // A bench that cannot measure says why and stops.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../bare_guest/mod.rs"]
+#[path = "../support/bare_guest.rs"]
 mod bare_guest;
+#[path = "../support/paged.rs"]
+mod paged;
 mod sigbus;
+#[path = "../support/zeros.rs"]
+mod zeros;
 
 use std::hint::black_box;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use abi::addr::{Hva, PAGE_SIZE};
-use bifold::measure::Random;
+use abi::addr::PAGE_SIZE;
 use bifold::memory::{Backing, GuestRam, Size};
-use bifold::pager::uffd::{Message, Range, Uffd};
-use bifold::pager::{Pager, PagerConfig, ReferenceSource, slots_needed};
-use bifold::store::{Store, StoreSpec};
-use paging::policy::PolicyKind;
+use bifold::pager::Pager;
+use bifold::pager::uffd::{Range, Uffd};
 use vm_memory::{Bytes, GuestAddress};
 
 use bare_guest::{CALL_GPA, DATA_GPA, Guest, RESULTS, RESULTS_END};
@@ -109,7 +108,7 @@ fn measure(answerer: Answerer) -> Vec<f64> {
     let ram = GuestRam::backed(DATA, Some(Backing::Small)).expect("address space");
     let data = ram.regions()[0].start;
     // It fills memory before the guest runs.
-    let pager = (answerer == Answerer::Bifold).then(|| paged(&ram));
+    let pager = (answerer == Answerer::Bifold).then(|| fill(&ram));
     let registers = kvm_regs {
         rdi: DATA_GPA,
         rsi: TOUCHES as u64,
@@ -131,11 +130,9 @@ fn measure(answerer: Answerer) -> Vec<f64> {
             let uffd = Uffd::open().unwrap_or_else(|error| panic!("{error}"));
             let range = Range { start: data, bytes: DATA.bytes() };
             uffd.register(range, false).expect("a private mapping");
-            let done = AtomicBool::new(false);
             thread::scope(|scope| {
-                scope.spawn(|| answer(&uffd, answerer == Answerer::Sleeping, &done));
+                scope.spawn(|| zeros::answer(&uffd, TOUCHES as u64, answerer == Answerer::Sleeping));
                 guest.run(|_| panic!("KVM_RUN fails"));
-                done.store(true, Ordering::Relaxed);
             });
         }
     }
@@ -149,57 +146,19 @@ fn offsets() -> impl Iterator<Item = u64> {
     (0..TOUCHES as u64).map(|touch| touch * STEP % DATA.bytes())
 }
 
-/// Answers every fault with zeros.
-fn answer(uffd: &Uffd, sleeps: bool, done: &AtomicBool) {
-    let zeros = [0_u8; 2 * PAGE_SIZE];
-    let zeros = Hva((zeros.as_ptr() as u64).next_multiple_of(PAGE_SIZE as u64));
-    let mut messages = [Message::default(); 16];
-    let mut answered = 0;
-    while answered < TOUCHES && !done.load(Ordering::Relaxed) {
-        if sleeps {
-            uffd.wait().expect("faults");
-        }
-        for fault in uffd.read(&mut messages).expect("faults") {
-            uffd.copy(fault.page, zeros).expect("a missing page");
-            answered += 1;
-        }
-    }
-}
-
 /// Guest RAM whose pages were all written, and most are in the store.
-fn paged(ram: &GuestRam) -> Pager {
-    let store = Store::open(&StoreSpec::Memory, slots_needed(ram.size()) as u32).expect("memory");
-    let config = PagerConfig {
-        budget: BUDGET,
-        policy: PolicyKind::Fifo,
-        store: Arc::new(store),
-        reference: ReferenceSource::default(),
-        eviction: None,
-        huge: None,
-        trace: None,
-    };
-    let pager =
-        Pager::start(ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
+fn fill(ram: &GuestRam) -> Pager {
+    let pager = paged::start(ram, BUDGET);
     for offset in offsets() {
-        ram.memory().write_slice(&content(offset), GuestAddress(offset)).expect("guest RAM");
+        ram.memory().write_slice(&paged::content(offset), GuestAddress(offset)).expect("guest RAM");
     }
     pager
-}
-
-/// A page that compresses to a half.
-fn content(seed: u64) -> [u8; PAGE_SIZE] {
-    let mut random = Random::new(seed);
-    let mut page = [7; PAGE_SIZE];
-    page[..PAGE_SIZE / 2]
-        .chunks_exact_mut(8)
-        .for_each(|word| word.copy_from_slice(&random.next().to_le_bytes()));
-    page
 }
 
 /// What LZ4 takes to decompress such a page, in microseconds.
 fn decompression() -> f64 {
     const PAGES: u64 = 256;
-    let pages: Vec<_> = (0..PAGES).map(|seed| lz4_flex::block::compress(&content(seed))).collect();
+    let pages: Vec<_> = (0..PAGES).map(|seed| lz4_flex::block::compress(&paged::content(seed))).collect();
     let mut page = [0; PAGE_SIZE];
     let start = Instant::now();
     for compressed in &pages {

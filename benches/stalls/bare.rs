@@ -1,19 +1,15 @@
 //! The tick reader without a kernel: a guest of 80 bytes in ring 3, in which no timer ticks. What stops it is the host.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use abi::addr::PAGE_SIZE;
-use bifold::measure::Random;
 use bifold::memory::{Backing, GuestRam, Size};
-use bifold::pager::{Pager, PagerConfig, ReferenceSource, slots_needed};
-use bifold::store::{Store, StoreSpec};
+use bifold::pager::Pager;
 use kvm_bindings::kvm_regs;
-use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::MILLISECONDS;
 use crate::bare_guest::{CALL_GPA, DATA_GPA, Guest, RESULTS, RESULTS_END};
+use crate::{MILLISECONDS, paged};
 
 #[rustfmt::skip]
 const PROGRAM: &[u8] = &[
@@ -62,24 +58,10 @@ pub fn run(mib: u64, budget: Option<u64>) -> (Vec<f64>, Option<Duration>) {
 
 /// Memory that is all there, each page another.
 fn fill(ram: &GuestRam) -> Pager {
-    let store = Store::open(&StoreSpec::Memory, slots_needed(ram.size()) as u32).expect("memory");
-    let config = PagerConfig {
-        budget: ram.size(),
-        policy: PolicyKind::Fifo,
-        store: Arc::new(store),
-        reference: ReferenceSource::default(),
-        eviction: None,
-        huge: None,
-        trace: None,
-    };
-    let pager =
-        Pager::start(ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
-    let (mut random, mut page) = (Random::new(1), [7; PAGE_SIZE]);
+    let pager = paged::start(ram, ram.size());
     for number in 0..ram.size().pages() {
-        page[..PAGE_SIZE / 2]
-            .chunks_exact_mut(8)
-            .for_each(|word| word.copy_from_slice(&random.next().to_le_bytes()));
-        ram.memory().write_slice(&page, GuestAddress(number * PAGE_SIZE as u64)).expect("guest RAM");
+        let page = GuestAddress(number * PAGE_SIZE as u64);
+        ram.memory().write_slice(&paged::content(number), page).expect("guest RAM");
     }
     pager
 }

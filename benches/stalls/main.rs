@@ -14,8 +14,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bare;
-#[path = "../bare_guest/mod.rs"]
+#[path = "../support/bare_guest.rs"]
 mod bare_guest;
+#[path = "../support/paged.rs"]
+mod paged;
 
 use std::io::{BufRead, BufReader, Lines};
 use std::ops::Range;
@@ -90,13 +92,16 @@ impl Row {
         for (sum, count) in self.by_log2_us.iter_mut().zip(counts) {
             *sum += count.as_u64().expect("a count");
         }
-        self.longest.push(line["longest_ns"].as_f64().expect("a time") / 1000.0);
-        self.longest.sort_by(f64::total_cmp);
+        self.add_longest(line["longest_ns"].as_f64().expect("a time") / 1000.0);
     }
 
     fn add_gaps(&mut self, gaps: &[f64]) {
         gaps.iter().for_each(|&gap| self.by_log2_us[(gap.max(1.0).log2() as usize).min(23)] += 1);
-        self.longest.push(gaps.iter().copied().fold(0.0, f64::max));
+        self.add_longest(gaps.iter().copied().fold(0.0, f64::max));
+    }
+
+    fn add_longest(&mut self, gap: f64) {
+        self.longest.push(gap);
         self.longest.sort_by(f64::total_cmp);
     }
 

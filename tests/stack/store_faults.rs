@@ -122,7 +122,7 @@ fn a_run_that_is_killed_while_it_pages_leaves_nothing_that_the_next_trips_on() {
     assert!(running.wait().killed);
     assert_eq!(left(), [&*socket], "the store has no name while it is used");
     assert_eq!(run(&mut paged(&PROGRAM)).succeeded().out, native());
-    assert_eq!(left(), [""; 0].map(PathBuf::from));
+    assert_eq!(left(), Vec::<PathBuf>::new());
 }
 
 #[test]

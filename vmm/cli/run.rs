@@ -18,7 +18,6 @@ use crate::machine::{self, Config, Guest, Hypervisor, MachineError, Program, Sta
 use crate::memory::{Backing, Size};
 use crate::pager::{HugeSwap, PagerKind, TraceFile};
 use crate::report::Report;
-use crate::store::StoreSpec;
 
 /// Run a Linux program in a guest, or another kernel
 #[derive(Debug, clap::Args)]
@@ -96,8 +95,11 @@ pub struct Args {
 /// The policy where none is asked for. To bring a page back from memory costs no more than a soft fault, which is how a policy learns that
 /// it is used (docs/host-victims.md has the figures).
 fn host_policy(args: &Args) -> PolicyKind {
-    let is_in_memory = args.store.config().place == StoreSpec::Memory;
-    if is_in_memory && args.reference.host_reference.is_none() { PolicyKind::Fifo } else { PolicyKind::Clock }
+    if args.store.is_in_memory() && args.reference.host_reference.is_none() {
+        PolicyKind::Fifo
+    } else {
+        PolicyKind::Clock
+    }
 }
 
 /// Runs what the arguments say and returns the program's exit status.

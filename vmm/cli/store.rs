@@ -39,11 +39,16 @@ impl StoreArgs {
         }
     }
 
+    /// Whether no file is behind the memory.
+    pub fn is_in_memory(&self) -> bool {
+        self.store == Some(StoreSpec::Memory)
+    }
+
     /// Whether they leave the guest enough of its budget.
     pub fn check(&self, budget: Option<Size>) -> Result<(), String> {
         let (Some(budget), Some(compressed)) = (budget, self.compressed) else { return Ok(()) };
         let least = Size::from_pages(MIN_BUDGET);
-        if self.config().place == StoreSpec::Memory || compressed + least.bytes() <= budget.bytes() {
+        if self.is_in_memory() || compressed + least.bytes() <= budget.bytes() {
             return Ok(());
         }
         Err(format!("--compressed leaves less than {least} of --host-ram {budget}: give less, or 0 for none"))

@@ -79,14 +79,14 @@ fn bind(path: &Path) -> Result<UnixListener, ControlError> {
     if path.as_os_str().as_bytes().len() > MAX_PATH {
         return Err(ControlError::TooLong(path.to_owned()));
     }
-    let listen = |error| ControlError::Listen { path: path.to_owned(), error };
-    match listen_at(path) {
+    let listener = match listen_at(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             remove_stale(path)?;
-            listen_at(path).map_err(listen)
+            listen_at(path)
         }
-        listener => listener.map_err(listen),
-    }
+        listener => listener,
+    };
+    listener.map_err(|error| ControlError::Listen { path: path.to_owned(), error })
 }
 
 fn listen_at(path: &Path) -> io::Result<UnixListener> {
@@ -103,8 +103,7 @@ fn remove_stale(path: &Path) -> Result<(), ControlError> {
     match UnixStream::connect(path) {
         Ok(_) => Err(ControlError::InUse(path.to_owned())),
         Err(error) if is_socket && error.kind() == io::ErrorKind::ConnectionRefused => {
-            let listen = |error| ControlError::Listen { path: path.to_owned(), error };
-            fs::remove_file(path).map_err(listen)
+            fs::remove_file(path).map_err(|error| ControlError::Listen { path: path.to_owned(), error })
         }
         Err(_) => Err(ControlError::Exists(path.to_owned())),
     }

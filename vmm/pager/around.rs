@@ -17,7 +17,7 @@ use crate::measure::Random;
 use crate::memory::FrameIndex;
 
 /// How many neighbours there are, the page itself among them; they are aligned.
-pub const WINDOW: u32 = 16;
+const WINDOW: u32 = 16;
 const _: () = assert!(GROUP.is_multiple_of(WINDOW), "neighbours have one lock");
 /// How many probes there are at a time.
 const PROBES: usize = 128;

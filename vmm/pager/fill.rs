@@ -141,7 +141,10 @@ impl<'a> Filler<'a> {
     /// The same for neighbours of a page. Returns how many came.
     pub fn around(&mut self, neighbours: Neighbours) -> Result<u32, PagerError> {
         let mut frames: Vec<_> = neighbours.frames().collect();
-        Ok(if frames.is_empty() { None } else { self.row(&mut frames, false)? }.unwrap_or(0))
+        if frames.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.row(&mut frames, false)?.unwrap_or(0))
     }
 
     /// The same for a plan of groups that come whole.

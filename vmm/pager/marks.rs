@@ -91,14 +91,12 @@ impl Marks {
 
     /// Whether the page is in guest RAM.
     pub fn is_resident(&self, frame: FrameIndex) -> bool {
-        let (word, shift) = self.place(frame);
-        word.load(Ordering::Relaxed) >> shift & RESIDENT != 0
+        self.get(frame) & RESIDENT != 0
     }
 
     /// Whether the page was evicted, and that is not forgotten.
     pub fn is_ghost(&self, frame: FrameIndex) -> bool {
-        let (word, shift) = self.place(frame);
-        (1..RESIDENT).contains(&(word.load(Ordering::Relaxed) >> shift & MASK))
+        (1..RESIDENT).contains(&self.get(frame))
     }
 
     /// Whether the page was used since this was last asked, or else since it came in; forgets the use.
@@ -108,8 +106,7 @@ impl Marks {
 
     /// Whether the page would have to be written if it went now, as far as is known.
     pub fn is_dirty(&self, frame: FrameIndex) -> bool {
-        let (word, shift) = self.place(frame);
-        word.load(Ordering::Relaxed) >> shift & (RESIDENT | WRITTEN) == RESIDENT | WRITTEN
+        self.get(frame) & (RESIDENT | WRITTEN) == RESIDENT | WRITTEN
     }
 
     /// Forgets every eviction with this stamp.
@@ -122,6 +119,11 @@ impl Marks {
                 (gone != 0).then_some(marks & !gone)
             });
         }
+    }
+
+    fn get(&self, frame: FrameIndex) -> u64 {
+        let (word, shift) = self.place(frame);
+        word.load(Ordering::Relaxed) >> shift & MASK
     }
 
     fn change_resident(&self, frame: FrameIndex, change: impl Fn(u64) -> u64) -> u64 {
