@@ -22,7 +22,8 @@ struct Sizes {
 fn watched_sort(sizes: &Sizes) -> (Ended, usize) {
     let Sizes { input, ram, host } = sizes;
     let options = [format!("--ram={ram}M"), format!("--swap={}M", 4 * ram), format!("--host-ram={host}M")];
-    let mut command = bifold(["run"]);
+    // What a guest that hangs did says more than a runner that gives up.
+    let mut command = bifold(["run", "--timeout=900", "--stats"]);
     let running = Running::start(command.args(options).args([SORT, &format!("{input}M")]));
     let mut samples = 0;
     while !running.ends_within(Duration::from_millis(5)) {

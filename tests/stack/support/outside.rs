@@ -2,22 +2,30 @@
 
 use std::fs;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// How long a process may take to stand still. One that is ending never does: a thread that used an io_uring waits in the kernel for that one's
+/// workers, and these are stopped.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Kilobytes of the largest memory area of a process that a userfaultfd watches (`um` in its VmFlags): its size and
 /// how much of it is resident. In a run with a host budget that is guest RAM, and what lies next to it on its way
-/// to or from the store. `None` while there is none. The process stands still for the time: a page that moved while the
-/// kernel counts would be counted twice.
+/// to or from the store. `None` while there is none, and where the process cannot be made to stand still: a page that moved
+/// while the kernel counts would be counted twice.
 pub fn guest_ram(pid: u32) -> Option<(u64, u64)> {
     let process = Pid::from_raw(pid.cast_signed())?;
     kill_process(process, Signal::STOP).ok()?;
-    while stands_still(pid) == Some(false) {
+    let asked = Instant::now();
+    let mut still = stands_still(pid)?;
+    while !still && asked.elapsed() < PATIENCE {
         thread::yield_now();
+        still = stands_still(pid)?;
     }
-    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps"));
+    let smaps = still.then(|| fs::read_to_string(format!("/proc/{pid}/smaps")));
     let _ = kill_process(process, Signal::CONT);
-    let smaps = smaps.ok()?;
+    let smaps = smaps?.ok()?;
     let mut largest = None;
     let (mut size, mut resident) = (0, 0);
     for line in smaps.lines() {
