@@ -3,6 +3,9 @@
 
 #![allow(clippy::expect_used)]
 
+#[path = "support/pager.rs"]
+mod pager_support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +14,7 @@ use abi::addr::PAGE_SIZE;
 use bifold::memory::{GuestRam, Size};
 use bifold::pager::{Eviction, Pager, PagerConfig, PagerError, ReferenceSource, slots_needed};
 use bifold::store::{Store, StoreSpec};
+use pager_support::{EndsThem, must_not_fail};
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
 
@@ -34,8 +38,7 @@ fn paged(eviction: Eviction, policy: PolicyKind, budget: u32) -> (GuestRam, Page
         reference: ReferenceSource::default(),
         trace: None,
     };
-    let pager =
-        Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
+    let pager = Pager::start(&ram, config, must_not_fail).unwrap_or_else(|error| panic!("{error}"));
     (ram, pager)
 }
 
@@ -77,6 +80,7 @@ fn no_write_is_lost_while_the_budget_goes_up_and_down() {
             let (ram, pager) = paged(eviction, policy, 512);
             let done = AtomicBool::new(false);
             std::thread::scope(|scope| {
+                let _ends = EndsThem(&done);
                 (0..2).for_each(|thread| {
                     let (ram, done) = (&ram, &done);
                     scope.spawn(move || count_up(ram, thread, done));
@@ -91,7 +95,6 @@ fn no_write_is_lost_while_the_budget_goes_up_and_down() {
                         std::thread::sleep(LOOK);
                     }
                 }
-                done.store(true, Ordering::Relaxed);
             });
             assert!(pager.stats().resident <= 256, "{eviction:?} {policy}: {:?}", pager.stats());
         }

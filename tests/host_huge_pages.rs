@@ -5,6 +5,9 @@
 
 #![allow(clippy::expect_used)]
 
+#[path = "support/pager.rs"]
+mod pager_support;
+
 use std::fs;
 use std::sync::Arc;
 
@@ -14,6 +17,7 @@ use bifold::pager::{
     HostStats, HugeSwap, MIN_HUGE_BUDGET, Pager, PagerConfig, PagerError, ReferenceSource, slots_needed,
 };
 use bifold::store::{Store, StoreSpec};
+use pager_support::must_not_fail;
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
 
@@ -42,8 +46,7 @@ impl Paged {
             reference: ReferenceSource::default(),
             trace: None,
         };
-        let pager =
-            Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
+        let pager = Pager::start(&ram, config, must_not_fail).unwrap_or_else(|error| panic!("{error}"));
         Self { ram, store, pager }
     }
 

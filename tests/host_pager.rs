@@ -4,6 +4,9 @@
 
 #![allow(clippy::expect_used)]
 
+#[path = "support/pager.rs"]
+mod pager_support;
+
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -15,6 +18,7 @@ use bifold::measure::Random;
 use bifold::memory::{GuestRam, Size};
 use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, PagerError, ReferenceSource, slots_needed};
 use bifold::store::{Store, StoreConfig, StoreError, StoreSpec};
+use pager_support::must_not_fail;
 use paging::policy::PolicyKind;
 use vm_memory::{Bytes, GuestAddress};
 
@@ -404,8 +408,7 @@ fn a_budget_of_all_of_guest_ram_evicts_nothing() {
         huge: None,
         trace: None,
     };
-    let pager =
-        Pager::start(&ram, config, |error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
+    let pager = Pager::start(&ram, config, must_not_fail).unwrap_or_else(|error| panic!("{error}"));
     for page in 0..256 {
         ram.memory().write_slice(&content(page, 3), address(page)).expect("guest RAM");
     }

@@ -4,6 +4,9 @@
 
 #![allow(clippy::expect_used)]
 
+#[path = "support/pager.rs"]
+mod pager_support;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
@@ -15,6 +18,7 @@ use bifold::measure::trace::{Cause, Event, Trace, TraceSource};
 use bifold::memory::{GuestRam, Size};
 use bifold::pager::{Eviction, HostStats, Pager, PagerConfig, PagerError, ReferenceSource, slots_needed};
 use bifold::store::{Store, StoreSpec};
+use pager_support::must_not_fail;
 use paging::policy::PolicyKind;
 use paging::replay::{NextUses, Reference, opt, replay};
 use vm_memory::{Bytes, GuestAddress};
@@ -46,7 +50,7 @@ fn start(
     let trace = trace.map(|path| (path.to_owned(), File::create(path).expect("a temporary file")));
     let budget = Size::from_pages(budget);
     let config = PagerConfig { budget, policy, store, reference, eviction, huge: None, trace };
-    Pager::start(ram, config, |error| panic!("{error}"))
+    Pager::start(ram, config, must_not_fail)
 }
 
 impl Paged {

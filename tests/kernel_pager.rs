@@ -8,6 +8,9 @@
 #[path = "stack/support/host_swap.rs"]
 mod host_swap;
 
+#[path = "support/pager.rs"]
+mod pager_support;
+
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -16,6 +19,7 @@ use abi::addr::PAGE_SIZE;
 use bifold::memory::{GuestRam, Size};
 use bifold::pager::KernelPager;
 use host_swap::{HostSwap, is_on};
+use pager_support::must_not_fail;
 use paging::policy::PolicyKind;
 use serde_json::Value;
 use vm_memory::{Bytes, GuestAddress};
@@ -44,7 +48,7 @@ fn every_page_comes_back_and_a_changed_budget_holds() {
     let ram = GuestRam::new(Size::mib(64)).expect("a little memory");
     let address = |page: u64| GuestAddress(page * PAGE_SIZE as u64);
     for policy in PolicyKind::ALL {
-        let pager = KernelPager::start(&ram, Size::mib(16), policy, |error| panic!("{error}"));
+        let pager = KernelPager::start(&ram, Size::mib(16), policy, must_not_fail);
         let pager = pager.unwrap_or_else(|error| panic!("{error}"));
         let holds = |budget: Size| {
             let start = Instant::now();
