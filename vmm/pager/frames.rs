@@ -17,6 +17,8 @@
 //! A group can be *whole*: its pages are one huge page, in guest RAM or in the staging area. Then its frames are `Resident`, for
 //! the slots' sake, and [`Whole`] says where the huge page is. It stops being whole when it is written to the store or split.
 
+use std::num::NonZeroU16;
+
 use parking_lot::{Mutex, MutexGuard};
 
 use super::staging::Berth;
@@ -93,15 +95,32 @@ impl FrameState {
 }
 
 /// Where the huge page of a whole group is.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Whole {
     /// There is none: each frame goes by its own state.
-    #[default]
     No,
     /// In guest RAM, and in the policy under the group's first frame.
     Resident,
     /// In the staging area, from this berth on.
     Parked(Berth),
+}
+
+impl Whole {
+    const fn pack(self) -> u32 {
+        match self {
+            Self::No => 0,
+            Self::Resident => 1,
+            Self::Parked(berth) => berth.0 + 2,
+        }
+    }
+
+    const fn unpack(word: u32) -> Self {
+        match word {
+            0 => Self::No,
+            1 => Self::Resident,
+            berth => Self::Parked(Berth(berth - 2)),
+        }
+    }
 }
 
 /// Frames in a group.
@@ -110,16 +129,18 @@ pub const GROUP: u32 = 512;
 /// A group. Its states take no memory before the first frame is used.
 #[derive(Default)]
 struct Group {
-    whole: Whole,
+    /// [`Whole`], packed.
+    whole: u32,
     hints: Hints,
     words: Option<Box<[u32; GROUP as usize]>>,
 }
+const _: () = assert!(size_of::<Mutex<Group>>() == 24, "there is one for each group, used or not");
 
 /// What is remembered about how a group is used.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Hints {
-    /// Where in the group it was last touched while it was parked whole.
-    touched_at: Option<u16>,
+    /// Where in the group it was last touched while it was parked whole, counted from 1.
+    touched_at: Option<NonZeroU16>,
     /// It was touched there twice in turn: there is a spot that is used, and the rest seems not to be.
     pub is_narrow: bool,
 }
@@ -130,8 +151,10 @@ impl Hints {
 
     /// The group was touched at this page while it was parked whole.
     pub fn touched(&mut self, page: u16) {
-        self.is_narrow = self.touched_at.is_some_and(|before| before.abs_diff(page) < Self::SPOT);
-        self.touched_at = Some(page);
+        let place = NonZeroU16::MIN.saturating_add(page);
+        self.is_narrow =
+            self.touched_at.is_some_and(|before| before.get().abs_diff(place.get()) < Self::SPOT);
+        self.touched_at = Some(place);
     }
 }
 
@@ -196,12 +219,12 @@ impl GroupGuard<'_> {
 
     /// Where the group's huge page is.
     pub fn whole(&self) -> Whole {
-        self.group.whole
+        Whole::unpack(self.group.whole)
     }
 
     /// Puts it elsewhere.
     pub fn set_whole(&mut self, whole: Whole) {
-        self.group.whole = whole;
+        self.group.whole = whole.pack();
     }
 
     /// What is remembered of the group.
@@ -216,7 +239,7 @@ impl GroupGuard<'_> {
 
     /// Whether every page of the group is out of RAM.
     pub fn is_out(&self) -> bool {
-        self.group.whole == Whole::No && self.frames().all(|frame| self.state(frame).is_out())
+        self.whole() == Whole::No && self.frames().all(|frame| self.state(frame).is_out())
     }
 }
 
@@ -245,6 +268,18 @@ mod tests {
                 let neighbour = FrameIndex(698);
                 assert_eq!(table.lock(frame).state(neighbour), FrameState::Zero, "it is untouched");
             }
+        }
+    }
+
+    #[test]
+    fn a_huge_page_is_where_it_was_put() {
+        let table = FrameTable::new(GROUP);
+        assert_eq!(table.lock(FrameIndex(3)).whole(), Whole::No);
+        for whole in
+            [Whole::Resident, Whole::Parked(Berth(0)), Whole::Parked(Berth(MAX_SLOTS - 1)), Whole::No]
+        {
+            table.lock(FrameIndex(3)).set_whole(whole);
+            assert_eq!(table.lock(FrameIndex(7)).whole(), whole);
         }
     }
 
