@@ -104,6 +104,7 @@ fn a_kernel_that_never_ends_is_ended_by_the_time_limit() {
     for code in [&[0xeb, 0xfe][..], &[0xfa, 0xf4, 0xeb, 0xfd]] {
         let ended = run(&mut Kernel::new(code).command(&["--timeout", "1"])).with_status(124);
         assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+        assert!(ended.err.contains("in ring 0 at 0x"), "{}", ended.err);
     }
 }
 

@@ -33,8 +33,9 @@ pub fn status(name: &str, end: &End) -> ExitCode {
             GUEST_BROKE
         }
         End::Signal(signal) => SIGNALLED.saturating_add(u8::try_from(*signal).unwrap_or(0)),
-        End::TimedOut(limit) => {
-            eprintln!("bifold: {name}: ended after the time limit of {} s (--timeout)", limit.as_secs());
+        End::TimedOut(limit, at) => {
+            let at = at.as_ref().map_or_else(String::new, |at| format!(", {at}"));
+            eprintln!("bifold: {name}: ended after the time limit of {} s (--timeout){at}", limit.as_secs());
             TIMED_OUT
         }
         End::BrokenPipe => BROKEN_PIPE,

@@ -18,7 +18,7 @@ use vm_memory::{ByteValued, Bytes, GuestAddress};
 use super::assemble::{Machine, MachineError};
 use super::config::Config;
 use super::control::Controls;
-use super::vcpu::Crash;
+use super::vcpu::{Crash, Place, place};
 use super::vcpu_thread::{Stop, VcpuThread};
 use super::vm::statistics;
 use crate::control::{Answer, ControlError, Request, Server};
@@ -35,8 +35,8 @@ pub enum End {
     Crash(Box<Crash>),
     /// This process got a signal.
     Signal(i32),
-    /// The time limit.
-    TimedOut(Duration),
+    /// The time limit, and where the guest was then, as far as is known.
+    TimedOut(Duration, Option<Place>),
     /// Nobody reads the output.
     BrokenPipe,
     /// The output could not be written.
@@ -109,7 +109,7 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
     let watch = Watch { inbox, started, timeout, tsc_khz, ram: ours.then_some(&ram), controls };
 
     let ended = watch.until_end(progress);
-    let (end, stopped) = match ended {
+    let (mut end, stopped) = match ended {
         Ended::ByItself(end) => (end, true),
         Ended::FromOutside(end) => (end, watch.halt()),
         Ended::PagerFailed(error) => {
@@ -124,7 +124,11 @@ pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result
     signals.close();
     let mut kvm = vm.statistics();
     if stopped && read {
-        kvm.extend(vcpu.join().map(|vcpu| statistics(&vcpu)).unwrap_or_default());
+        let vcpu = vcpu.join();
+        if let End::TimedOut(_, at) = &mut end {
+            *at = vcpu.as_ref().and_then(place);
+        }
+        kvm.extend(vcpu.map(|vcpu| statistics(&vcpu)).unwrap_or_default());
     } else {
         // A thread is inside a write that nobody reads, or waits for a page that does not come. The process ends soon, and the
         // thread with it; until then nothing that it uses may go away.
@@ -183,7 +187,7 @@ impl Watch<'_> {
                 Err(_) => {}
             }
             if let Some(timeout) = self.timeout.filter(|&timeout| self.started.elapsed() >= timeout) {
-                return Ended::FromOutside(End::TimedOut(timeout));
+                return Ended::FromOutside(End::TimedOut(timeout, None));
             }
             if let Some(progress) = &mut progress {
                 progress(&self.read());

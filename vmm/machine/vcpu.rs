@@ -120,6 +120,25 @@ impl fmt::Display for Crash {
     }
 }
 
+/// Where a guest is.
+#[derive(Debug)]
+pub struct Place {
+    ring: u16,
+    rip: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in ring {} at {:#x}", self.ring, self.rip)
+    }
+}
+
+/// Where the guest of a vCPU that stands still is; `None` where KVM does not say.
+pub fn place(vcpu: &VcpuFd) -> Option<Place> {
+    // The lowest bits of cs are the ring (Intel SDM volume 3, 3.4.2).
+    Some(Place { ring: vcpu.get_sregs().ok()?.cs.selector & 3, rip: vcpu.get_regs().ok()?.rip })
+}
+
 /// The most bytes that an x86 instruction has.
 const LONGEST_INSTRUCTION: usize = 15;
 

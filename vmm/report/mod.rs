@@ -190,7 +190,7 @@ fn end(end: &End) -> (&'static str, Option<u8>) {
         End::Exit(Exit::ExecFailed(_)) => ("not started", None),
         End::Exit(Exit::Panic) | End::Crash(_) => ("crashed", None),
         End::Signal(_) => ("ended by the user", None),
-        End::TimedOut(_) => ("timed out", None),
+        End::TimedOut(..) => ("timed out", None),
         End::BrokenPipe => ("ended by a broken pipe", None),
         End::OutputFailed(_) => ("ended by an output error", None),
     }
