@@ -114,6 +114,12 @@ impl Around {
         }
     }
 
+    /// It stays so long from now on. What is known so far holds no more.
+    pub fn set_lifetime(&mut self, lifetime: u32) {
+        *self = Self { now: self.now, stats: self.stats, ..Self::new(lifetime) };
+        self.regret.began = self.now;
+    }
+
     /// Takes a fault in. Returns the neighbours that should come along, if they should. `is_near` says of one whether
     /// it is in the store's memory: to read another from a file costs about as much as to read the first.
     pub fn observe(&mut self, missed: Missed, is_near: impl Fn(FrameIndex) -> bool) -> Option<Neighbours> {

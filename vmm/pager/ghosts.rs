@@ -21,9 +21,10 @@ const _: () = assert!(DISTANCES == PARTS_A_BUDGET as usize + 1);
 /// The eviction clock, and what came back.
 pub struct Ghosts {
     /// Evictions in a part.
-    part: u32,
-    /// Evictions in the current one. Only the reclaim thread moves the clock.
-    evicted: AtomicU32,
+    part: AtomicU32,
+    /// Evictions in the current one, and all there were. Only the reclaim thread moves the clock.
+    in_part: AtomicU32,
+    evictions: Counter,
     /// The current part.
     now: AtomicU64,
     refaults: [Counter; DISTANCES],
@@ -33,20 +34,28 @@ impl Ghosts {
     /// None yet; the last `budget` are remembered.
     pub fn new(budget: u32) -> Self {
         Self {
-            part: budget.div_ceil(PARTS_A_BUDGET).max(1),
-            evicted: AtomicU32::new(0),
+            part: AtomicU32::new(part_of(budget)),
+            in_part: AtomicU32::new(0),
+            evictions: Counter::default(),
             now: AtomicU64::new(0),
             refaults: Default::default(),
         }
+    }
+
+    /// From now on so many are remembered.
+    pub fn set_budget(&self, budget: u32) {
+        self.part.store(part_of(budget), Ordering::Relaxed);
     }
 
     /// A page was evicted. Its frame is locked, or nobody else knows where the page is.
     pub fn evict(&self, marks: &Marks, frame: FrameIndex) {
         let now = self.now.load(Ordering::Relaxed);
         marks.evict(frame, Stamp::of(now));
-        let evicted = self.evicted.load(Ordering::Relaxed) + 1;
-        self.evicted.store(evicted % self.part, Ordering::Relaxed);
-        if evicted == self.part {
+        self.evictions.add(1);
+        let in_part = self.in_part.load(Ordering::Relaxed) + 1;
+        let is_full = in_part >= self.part.load(Ordering::Relaxed);
+        self.in_part.store(if is_full { 0 } else { in_part }, Ordering::Relaxed);
+        if is_full {
             // Those of the last time that the clock showed this are too old by now.
             marks.forget(Stamp::of(now + 1));
             self.now.store(now + 1, Ordering::Relaxed);
@@ -55,8 +64,7 @@ impl Ghosts {
 
     /// How many pages were evicted so far.
     pub fn evictions(&self) -> u64 {
-        self.now.load(Ordering::Relaxed) * u64::from(self.part)
-            + u64::from(self.evicted.load(Ordering::Relaxed))
+        self.evictions.get()
     }
 
     /// A page came in that was evicted at `stamp`.
@@ -68,6 +76,11 @@ impl Ghosts {
     pub fn refaults(&self) -> [u64; DISTANCES] {
         std::array::from_fn(|distance| self.refaults[distance].get())
     }
+}
+
+/// Evictions in a part.
+fn part_of(budget: u32) -> u32 {
+    budget.div_ceil(PARTS_A_BUDGET).max(1)
 }
 
 #[cfg(test)]
@@ -87,6 +100,18 @@ mod tests {
         assert_eq!(distance(600, 1), Some(0));
         assert_eq!(distance(600, 250), Some(2));
         assert_eq!(distance(600, 599), Some(5));
+    }
+
+    #[test]
+    fn a_changed_budget_changes_what_is_remembered() {
+        let (marks, ghosts) = (Marks::new(1000), Ghosts::new(600));
+        ghosts.set_budget(6000);
+        (0..1000).for_each(|frame| ghosts.evict(&marks, FrameIndex(frame)));
+        assert_eq!(ghosts.evictions(), 1000);
+        assert!(marks.arrive(FrameIndex(0), false, false).is_some(), "within the larger budget");
+        ghosts.set_budget(60);
+        (0..100).for_each(|frame| ghosts.evict(&marks, FrameIndex(500 + frame)));
+        assert!(marks.arrive(FrameIndex(1), false, false).is_none(), "not within the smaller one");
     }
 
     #[test]

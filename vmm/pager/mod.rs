@@ -295,7 +295,10 @@ impl Pager {
     /// Too small to run in, or more than guest RAM.
     pub fn set_budget(&self, budget: Size) -> Result<(), PagerError> {
         let budget = frames_of(budget, self.shared.ram.size(), self.shared.huge.is_some())?;
-        self.shared.room.set_budget(budget - reserve(self.shared.staging.eviction(), &self.shared.store));
+        let Shared { room, ghosts, around, staging, store, .. } = &*self.shared;
+        room.set_budget(budget - reserve(staging.eviction(), store));
+        ghosts.set_budget(budget);
+        around.lock().set_lifetime(budget);
         Ok(())
     }
 
