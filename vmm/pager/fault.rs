@@ -1,7 +1,7 @@
 //! The fault threads: answer each touch of a page that is not in guest RAM.
 //!
 //! They never touch guest RAM through its mapping: they would wait for themselves. One of them is in the lead at a time (`desk`). What it can
-//! answer from memory it answers; before it reads the store's file, or works ahead of a stream (`streams`), it passes the lead on.
+//! answer from memory it answers; before it waits for the store's file or for room, or works ahead of a stream (`streams`), it passes the lead on.
 
 use std::collections::VecDeque;
 use std::io;
@@ -191,6 +191,8 @@ impl Server<'_> {
                 return Ok((Some(source), next));
             }
             drop(guard);
+            // Others may need none: a page that is parked.
+            self.pass_on();
             units = shared.room.take(needed);
             if units.is_none() {
                 return Ok((None, Next::Nothing));
@@ -327,7 +329,10 @@ impl Server<'_> {
                 shared.groups.lock().brought(&plan, brought, last);
             }
             Next::Around(neighbours) => {
-                self.pass_on();
+                // They are in memory, so that is over soon: another thread is no sooner awake without a CPU of its own.
+                if self.patience.has_cpu(self.desk.busy() + 1) {
+                    self.pass_on();
+                }
                 let brought = self.filler.around(neighbours)?;
                 shared.around.lock().brought(brought);
             }

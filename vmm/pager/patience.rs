@@ -24,9 +24,14 @@ impl Patience {
         Self { mean: LONGEST, cpus }
     }
 
-    /// How long to look, while so many other threads of the pager are at work: not at all if they, this one and a vCPU are more than the CPUs.
+    /// How long to look, while so many other threads of the pager are at work.
     pub fn now(&self, others: u32) -> Duration {
-        if self.mean > WORTH_IT || others + 2 > self.cpus { Duration::ZERO } else { self.mean * 3 }
+        if self.mean > WORTH_IT || !self.has_cpu(others) { Duration::ZERO } else { self.mean * 3 }
+    }
+
+    /// Whether there is a CPU for a thread that answers faults, beside a vCPU and so many other threads of the pager.
+    pub const fn has_cpu(&self, others: u32) -> bool {
+        others + 2 <= self.cpus
     }
 
     /// The next fault came after so long.
