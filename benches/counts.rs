@@ -22,7 +22,7 @@ const TOLERANCE_PERCENT: u64 = 2;
 /// A run in the lab, and which of the lines that it prints are figures.
 struct Run {
     options: &'static [&'static str],
-    /// Operations of the program `cost`, with their rounds.
+    /// Operations of the program `cost`, with their rounds. Of one that is there more than once the least counts.
     operations: &'static [&'static str],
     figures: &'static [(&'static str, &'static str)],
 }
@@ -67,18 +67,22 @@ const RUNS: &[Run] = &[
         operations: &["read=6144"],
         figures: &[("read", "guest page from swap, read in turn")],
     },
-    // All is in guest RAM, and 24 MiB go round in 12 MiB of the host's.
+    // Each frame is new to the host, too.
     Run {
         options: &["--ram=40M", "--host-ram=12M", "--store=memory"],
-        operations: &["fresh=2000", "read=6144"],
-        figures: &[
-            ("fresh", "host fault, page of zeros (and the guest's minor fault)"),
-            ("read", "host fault, page from memory"),
-        ],
+        operations: &["fresh=2000"],
+        figures: &[("fresh", "host fault, page of zeros (and the guest's minor fault)")],
+    },
+    // All is in guest RAM, and 24 MiB go round in 12 MiB of the host's. The pager's threads and the vCPU's share the lab's one CPU, and
+    // who comes first moves with every change, by up to 7% of a pass. The least of many passes stays within a percent.
+    Run {
+        options: &["--ram=40M", "--host-ram=12M", "--store=memory"],
+        operations: &["read=6144"; 12],
+        figures: &[("read", "host fault, page from memory")],
     },
     Run {
         options: &["--ram=40M", "--host-ram=12M", "--compressed=0"],
-        operations: &["read=6144"],
+        operations: &["read=6144"; 12],
         figures: &[("read", "host fault, page from the store's file")],
     },
 ];
@@ -149,7 +153,7 @@ fn count(run: &Run) -> Vec<(String, u64)> {
     ];
     let output = bifold(&command.concat());
     let figure = |&(name, meaning): &(&str, &str)| {
-        let found = output.lines().find_map(|line| value(line, name));
+        let found = output.lines().filter_map(|line| value(line, name)).min();
         (meaning.to_owned(), found.unwrap_or_else(|| panic!("no {name} in: {output}")))
     };
     run.figures.iter().map(figure).collect()
