@@ -211,25 +211,28 @@ impl Server<'_> {
         match (guard.whole(), guard.state(frame)) {
             (Whole::Parked(berth), _) => {
                 let moved = shared.staging.unpark_whole(&shared.uffd, berth, shared.hva(head(frame))?);
-                moved.map_err(refused(frame))?;
+                moved.map_err(refused("rescue the group of", frame))?;
                 settle_whole(shared, &mut guard, frame);
                 Ok(Rescue::Done(Some(Source::Rescued)))
             }
             (Whole::No, FrameState::Resident(_)) if fault.protected => {
                 // It was protected to see this write.
-                shared.uffd.protect(Range::page(fault.page), false).map_err(refused(frame))?;
+                shared
+                    .uffd
+                    .protect(Range::page(fault.page), false)
+                    .map_err(refused("let writes to", frame))?;
                 shared.marks.written(frame);
                 shared.counters.caught.add(1);
                 Ok(Rescue::Done(None))
             }
             (Whole::Resident, _) | (_, FrameState::Resident(_)) => {
                 // Someone else's fault brought it in meanwhile.
-                shared.uffd.wake(fault.page).map_err(refused(frame))?;
+                shared.uffd.wake(fault.page).map_err(refused("wake who waits for", frame))?;
                 Ok(Rescue::Done(None))
             }
             (_, FrameState::Filling(_)) => Ok(Rescue::Done(None)),
             (_, FrameState::Parked(berth)) => {
-                shared.staging.unpark(&shared.uffd, berth, fault.page).map_err(refused(frame))?;
+                shared.staging.unpark(&shared.uffd, berth, fault.page).map_err(refused("rescue", frame))?;
                 settle(shared, guard, frame, shared.staging.slot(berth), true);
                 Ok(Rescue::Done(Some(Source::Rescued)))
             }
@@ -267,7 +270,10 @@ impl Server<'_> {
         let shared = self.shared;
         match guard.state(frame) {
             FrameState::Writing(berth) => {
-                shared.uffd.copy(fault.page, shared.staging.at(berth)).map_err(refused(frame))?;
+                shared
+                    .uffd
+                    .copy(fault.page, shared.staging.at(berth))
+                    .map_err(refused("rescue a copy of", frame))?;
                 units.keep(1);
                 settle(shared, guard, frame, None, true);
                 return Ok(Source::Rescued);

@@ -108,7 +108,7 @@ impl<'a> Filler<'a> {
         shared.staging.discard(to, GROUP).map_err(PagerError::Discard)?;
         // SAFETY: the reference to the landing's pages has ended.
         let moved = patiently(|| unsafe { take_whole(&shared.uffd, to, landing.start()) });
-        moved.map_err(refused(first))
+        moved.map_err(refused("fill all of the group of", first))
     }
 
     /// Brings in what a plan says, as far as that takes no room that faults may need, and not at all what is
@@ -237,7 +237,7 @@ impl<'a> Filler<'a> {
         let neighbours = frames.windows(2).take_while(|pair| pair[0].0 + 1 == pair[1].0).count() + 1;
         let copied =
             self.shared.uffd.copy_run(self.shared.hva(frames[0])?, hva(&self.row[place]), neighbours as u32);
-        copied.map_err(refused(frames[0]))
+        copied.map_err(refused("fill a row from", frames[0]))
     }
 }
 
@@ -281,7 +281,7 @@ fn read_row(
 
 /// Puts a page where a frame is.
 fn place(shared: &Shared, to: Hva, from: Hva, frame: FrameIndex) -> Result<(), PagerError> {
-    shared.uffd.copy(to, from).map_err(refused(frame))
+    shared.uffd.copy(to, from).map_err(refused("fill", frame))
 }
 
 /// A small page is in guest RAM: from now on it may be evicted. That it was only brought in does not count as a use.
@@ -306,6 +306,6 @@ pub fn settle_whole(shared: &Shared, guard: &mut GroupGuard<'_>, frame: FrameInd
 }
 
 /// What a userfaultfd operation's refusal means for the VM.
-pub fn refused(frame: FrameIndex) -> impl Fn(Outcome) -> PagerError {
-    move |outcome| PagerError::Refused { frame, outcome }
+pub fn refused(what: &'static str, frame: FrameIndex) -> impl Fn(Outcome) -> PagerError {
+    move |outcome| PagerError::Refused { what, frame, outcome }
 }

@@ -150,8 +150,8 @@ pub enum PagerError {
     Stray(Hva),
     #[error("there is no frame {}; this is a defect of the pager", .0.0)]
     NoFrame(FrameIndex),
-    #[error("frame {frame}: {outcome}; the VM cannot go on", frame = .frame.0)]
-    Refused { frame: FrameIndex, outcome: uffd::Outcome },
+    #[error("the host refused to {what} frame {frame}: {outcome}; the VM cannot go on", frame = .frame.0)]
+    Refused { what: &'static str, frame: FrameIndex, outcome: uffd::Outcome },
     #[error("frame {frame} cannot be brought back: {error}", frame = .frame.0)]
     Read { frame: FrameIndex, error: StoreError },
     #[error("evicted pages cannot be kept: {0}")]

@@ -161,7 +161,7 @@ impl<'a> Reclaim<'a> {
     /// A device is writing to the victim. It cannot go now, and is asked again in its turn.
     fn put_back(&self, frame: FrameIndex, outcome: Outcome) -> Result<(), PagerError> {
         if !matches!(outcome, Outcome::Busy | Outcome::Again) {
-            return Err(PagerError::Refused { frame, outcome });
+            return Err(PagerError::Refused { what: "park", frame, outcome });
         }
         self.shared.counters.refused.add(1);
         self.shared.admit(frame);
