@@ -14,6 +14,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::pagemap::{PAGEMAP, is_there};
+
 /// Why there is no userfaultfd.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -165,7 +167,27 @@ impl Uffd {
     /// # Safety
     /// Nobody has a reference to the pages at `from`.
     pub unsafe fn take(&self, to: Hva, from: Hva, pages: u32) -> Result<u32, Outcome> {
-        self.transfer(UFFDIO_MOVE, to, from, pages)
+        match self.transfer(UFFDIO_MOVE, to, from, pages) {
+            Err(Outcome::Present) => self.moved_untold(to, from, pages),
+            result => result,
+        }
+    }
+
+    /// What a move did that found its destination taken. Linux 6.18 forgets what it moves after it had to start over within the call, because
+    /// an entry of the page table changed under it (`move_pages` in mm/userfaultfd.c keeps that error): it goes on with the
+    /// same page, finds it at the destination, and says EEXIST. Returns how many pages were moved so, and wakes who waits for them, which the kernel did not.
+    fn moved_untold(&self, to: Hva, from: Hva, pages: u32) -> Result<u32, Outcome> {
+        let map = File::open(PAGEMAP)?;
+        let mut moved = 0;
+        let at = |start: Hva, page: u32| start + u64::from(page) * PAGE_SIZE as u64;
+        while moved < pages && is_there(&map, at(to, moved))? && !is_there(&map, at(from, moved))? {
+            moved += 1;
+        }
+        if moved == 0 {
+            return Err(Outcome::Present);
+        }
+        self.ioctl(UFFDIO_WAKE, &mut Range { start: to, bytes: u64::from(moved) * PAGE_SIZE as u64 })?;
+        Ok(moved)
     }
 
     fn transfer(&self, request: libc::c_ulong, to: Hva, from: Hva, pages: u32) -> Result<u32, Outcome> {
@@ -382,3 +404,69 @@ const _: () = {
     assert!(UFFDIO_WRITEPROTECT == 0xc018_aa06);
     assert!(size_of::<Message>() == 32);
 };
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::memory::Mapping;
+
+    const PAGES: u32 = 32;
+    const ROUNDS: u32 = 10_000;
+
+    /// Moves all of the pages.
+    fn take_all(uffd: &Uffd, to: Hva, from: Hva) -> Result<(), Outcome> {
+        let mut done = 0;
+        while done < PAGES {
+            let offset = u64::from(done) * PAGE_SIZE as u64;
+            // SAFETY: nobody refers to the mappings but by the addresses here.
+            match unsafe { uffd.take(to + offset, from + offset, PAGES - done) } {
+                Ok(moved) => done += moved,
+                Err(Outcome::Again) => {}
+                Err(outcome) => return Err(outcome),
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn pages_move_all_at_once_or_not_while_their_entries_change() {
+        let uffd = Uffd::open().expect("a userfaultfd");
+        assert!(uffd.can_move(), "Linux 6.8 or newer");
+        let bytes = PAGES as usize * PAGE_SIZE;
+        let [one, other] = [(); 2].map(|()| Mapping::new(bytes).expect("memory"));
+        for mapping in [&one, &other] {
+            uffd.register(Range { start: mapping.start(), bytes: bytes as u64 }, true).expect("anonymous");
+        }
+        let content: Vec<u8> = (0..PAGES as u8).flat_map(|page| [page + 1; PAGE_SIZE]).collect();
+        let source = Mapping::new(bytes).expect("memory");
+        // SAFETY: the mapping is that long, and nobody else knows it.
+        unsafe { std::ptr::copy_nonoverlapping(content.as_ptr(), source.pointer(), bytes) };
+        let copied = uffd.copy_run(one.start(), source.start(), PAGES).expect("nothing is there");
+        assert_eq!(copied, PAGES);
+
+        let done = AtomicBool::new(false);
+        let moved = thread::scope(|scope| {
+            // Changes the entries of the pages, wherever they are.
+            scope.spawn(|| {
+                let ranges = [&one, &other].map(|to| Range { start: to.start(), bytes: bytes as u64 });
+                while !done.load(Ordering::Relaxed) {
+                    for (range, on) in [(0, true), (1, true), (0, false), (1, false)] {
+                        uffd.protect(ranges[range], on).expect("registered for that");
+                    }
+                }
+            });
+            let moved = (0..ROUNDS).try_for_each(|_| {
+                take_all(&uffd, other.start(), one.start())?;
+                take_all(&uffd, one.start(), other.start())
+            });
+            done.store(true, Ordering::Relaxed);
+            moved
+        });
+        moved.expect("nothing is ever in the way");
+        // SAFETY: as above.
+        let now = unsafe { std::slice::from_raw_parts(one.pointer(), bytes) };
+        assert!(now == content, "pages are where they were, as they were");
+    }
+}
