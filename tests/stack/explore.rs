@@ -318,7 +318,13 @@ fn pages_or_processes_swapped_bring_back_the_right_ones() {
     let [demand, controlled, whole] = ["demand paging", "and load control", "whole processes"]
         .map(|way| row(&rows, "what_comes_and_goes", way));
     assert!(rows.iter().all(|row| number(row, "wrong") == 0), "{rows:#?}");
-    assert!(number(demand, "pages_in") > 0 && number(controlled, "held_back") > 0, "{rows:#?}");
+    assert!(number(demand, "pages_in") > 0, "{rows:#?}");
+    // Who pages depends on who runs when. Nobody is held back only where the processes hardly came into each other's way.
+    assert!(
+        number(controlled, "held_back") > 0
+            || 2 * number(controlled, "pages_in") < number(demand, "pages_in"),
+        "{rows:#?}"
+    );
     // On a host so fast that each process is done within a few turns, they hardly thrash.
     if number(demand, "pages_in") > 1000 {
         assert!(number(controlled, "pages_in") < number(demand, "pages_in"), "{rows:#?}");
