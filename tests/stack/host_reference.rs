@@ -33,7 +33,7 @@ fn each_policy_runs_with_each_reference_source() {
 #[test]
 fn clock_brings_fewer_pages_back_than_fifo_with_each_source() {
     let brought_back = |policy, source| {
-        let report = walk(&["--host-policy", policy, "--host-reference", source], &["zipf", "read", "6"]);
+        let report = walk(&["--host-policy", policy, "--host-reference", source], &["zipf", "read", "30"]);
         number(&report, "host", "swapped_in")
     };
     let fifo = brought_back("fifo", "soft-fault");

@@ -135,8 +135,9 @@ impl fmt::Display for Place {
 
 /// Where the guest of a vCPU that stands still is; `None` where KVM does not say.
 pub fn place(vcpu: &VcpuFd) -> Option<Place> {
+    let (regs, sregs) = registers(vcpu)?;
     // The lowest bits of cs are the ring (Intel SDM volume 3, 3.4.2).
-    Some(Place { ring: vcpu.get_sregs().ok()?.cs.selector & 3, rip: vcpu.get_regs().ok()?.rip })
+    Some(Place { ring: sregs.cs.selector & 3, rip: regs.rip })
 }
 
 /// The most bytes that an x86 instruction has.
@@ -144,13 +145,17 @@ const LONGEST_INSTRUCTION: usize = 15;
 
 /// What is known of a guest that cannot go on.
 pub fn autopsy(vcpu: &VcpuFd, ram: &GuestRam, breakage: Breakage) -> Crash {
+    let registers = registers(vcpu);
+    let code = registers.as_ref().map_or_else(Vec::new, |(regs, _)| code_at(vcpu, ram, regs.rip));
+    Crash { breakage, registers, code }
+}
+
+fn registers(vcpu: &VcpuFd) -> Option<(kvm_regs, kvm_sregs)> {
     let registers = vcpu
         .get_regs()
         .during("give the registers")
         .and_then(|regs| Ok((regs, vcpu.get_sregs().during("give the system registers")?)));
-    let registers = registers.inspect_err(|error| log::warn!("{error}")).ok();
-    let code = registers.as_ref().map_or_else(Vec::new, |(regs, _)| code_at(vcpu, ram, regs.rip));
-    Crash { breakage, registers, code }
+    registers.inspect_err(|error| log::warn!("{error}")).ok()
 }
 
 fn code_at(vcpu: &VcpuFd, ram: &GuestRam, rip: u64) -> Vec<u8> {

@@ -227,7 +227,7 @@ impl Server<'_> {
             }
             (Whole::Resident, _) | (_, FrameState::Resident(_)) => {
                 // Someone else's fault brought it in meanwhile.
-                shared.uffd.wake(fault.page).map_err(refused("wake who waits for", frame))?;
+                shared.uffd.wake(Range::page(fault.page)).map_err(refused("wake who waits for", frame))?;
                 Ok(Rescue::Done(None))
             }
             (_, FrameState::Filling(_)) => Ok(Rescue::Done(None)),

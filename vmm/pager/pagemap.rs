@@ -41,17 +41,6 @@ pub struct Run {
     categories: u64,
 }
 
-/// Where it is.
-pub const PAGEMAP: &str = "/proc/self/pagemap";
-
-/// Whether there is a page at an address of this process, in memory or in swap, by the process's open page map.
-pub fn is_there(map: &File, page: Hva) -> io::Result<bool> {
-    let mut entry = [0; size_of::<u64>()];
-    map.read_exact_at(&mut entry, page.0 / PAGE_SIZE as u64 * size_of::<u64>() as u64)?;
-    // Bit 63: present; bit 62: swapped.
-    Ok(u64::from_ne_bytes(entry) >> 62 != 0)
-}
-
 /// This process's page map.
 #[derive(Debug)]
 pub struct Pagemap {
@@ -62,7 +51,15 @@ pub struct Pagemap {
 impl Pagemap {
     /// Opens it. A scan tells of `runs` runs at most.
     pub fn open(runs: usize) -> io::Result<Self> {
-        Ok(Self { map: File::open(PAGEMAP)?, runs: vec![Run::default(); runs] })
+        Ok(Self { map: File::open("/proc/self/pagemap")?, runs: vec![Run::default(); runs] })
+    }
+
+    /// Whether there is a page, in memory or in swap.
+    pub fn has(&self, page: Hva) -> io::Result<bool> {
+        let mut entry = [0; size_of::<u64>()];
+        self.map.read_exact_at(&mut entry, page.0 / PAGE_SIZE as u64 * size_of::<u64>() as u64)?;
+        // Bit 63: present; bit 62: swapped.
+        Ok(u64::from_ne_bytes(entry) >> 62 != 0)
     }
 
     /// Looks for pages of a range. Returns the runs, ascending, and how far the kernel came.

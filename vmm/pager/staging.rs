@@ -17,7 +17,7 @@ use abi::addr::{Hva, PAGE_SIZE};
 use rustix::mm::{Advice, madvise};
 
 use super::frames::GROUP;
-use super::uffd::{Outcome, Range, Uffd, patiently};
+use super::uffd::{Outcome, Range, Uffd, nth_page, patiently};
 use crate::memory::{FrameIndex, Mapping};
 use crate::store::{PageBytes, Slot};
 
@@ -132,7 +132,7 @@ impl Staging {
 
     /// Where a berth is.
     pub fn at(&self, berth: Berth) -> Hva {
-        self.start + u64::from(berth.0) * PAGE_SIZE as u64
+        nth_page(self.start, berth.0)
     }
 
     /// Takes up to `pages` pages from `page` on, of frames that are locked, to empty berths from `berth` on. Returns how
@@ -245,17 +245,16 @@ impl Staging {
 /// # Safety
 /// Nobody has a reference to the pages at `from`.
 pub unsafe fn take_whole(uffd: &Uffd, to: Hva, from: Hva) -> Result<(), Outcome> {
-    let at = |address: Hva, page: u32| address + u64::from(page) * PAGE_SIZE as u64;
     let mut done = 0;
     while done < GROUP {
         // SAFETY: as the caller says.
-        match unsafe { uffd.take(at(to, done), at(from, done), GROUP - done) } {
+        match unsafe { uffd.take(nth_page(to, done), nth_page(from, done), GROUP - done) } {
             Ok(pages) => done += pages,
             Err(outcome) => {
                 let mut back = 0;
                 while back < done {
                     // SAFETY: these pages came from there a moment ago, and nobody was told where they are.
-                    back += unsafe { uffd.take(at(from, back), at(to, back), done - back)? };
+                    back += unsafe { uffd.take(nth_page(from, back), nth_page(to, back), done - back)? };
                 }
                 return Err(outcome);
             }

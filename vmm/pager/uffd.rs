@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::pagemap::{PAGEMAP, is_there};
+use super::pagemap::Pagemap;
 
 /// Why there is no userfaultfd.
 #[derive(Debug, Error)]
@@ -82,6 +82,11 @@ impl Range {
     pub const fn page(start: Hva) -> Self {
         Self { start, bytes: PAGE_SIZE as u64 }
     }
+}
+
+/// The page so many pages after another.
+pub fn nth_page(start: Hva, page: u32) -> Hva {
+    start + u64::from(page) * PAGE_SIZE as u64
 }
 
 /// A fault that waits for an answer.
@@ -177,16 +182,15 @@ impl Uffd {
     /// an entry of the page table changed under it (`move_pages` in mm/userfaultfd.c keeps that error): it goes on with the
     /// same page, finds it at the destination, and says EEXIST. Returns how many pages were moved so, and wakes who waits for them, which the kernel did not.
     fn moved_untold(&self, to: Hva, from: Hva, pages: u32) -> Result<u32, Outcome> {
-        let map = File::open(PAGEMAP)?;
+        let map = Pagemap::open(0)?;
         let mut moved = 0;
-        let at = |start: Hva, page: u32| start + u64::from(page) * PAGE_SIZE as u64;
-        while moved < pages && is_there(&map, at(to, moved))? && !is_there(&map, at(from, moved))? {
+        while moved < pages && map.has(nth_page(to, moved))? && !map.has(nth_page(from, moved))? {
             moved += 1;
         }
         if moved == 0 {
             return Err(Outcome::Present);
         }
-        self.ioctl(UFFDIO_WAKE, &mut Range { start: to, bytes: u64::from(moved) * PAGE_SIZE as u64 })?;
+        self.wake(Range { start: to, bytes: u64::from(moved) * PAGE_SIZE as u64 })?;
         Ok(moved)
     }
 
@@ -211,9 +215,9 @@ impl Uffd {
         })
     }
 
-    /// Has those who wait for a page look again.
-    pub fn wake(&self, page: Hva) -> Result<(), Outcome> {
-        Ok(self.ioctl(UFFDIO_WAKE, &mut Range::page(page))?)
+    /// Has those who wait for pages of a range look again.
+    pub fn wake(&self, mut range: Range) -> Result<(), Outcome> {
+        Ok(self.ioctl(UFFDIO_WAKE, &mut range)?)
     }
 
     /// Waits until there are faults, for as long as it takes.
@@ -419,9 +423,8 @@ mod tests {
     fn take_all(uffd: &Uffd, to: Hva, from: Hva) -> Result<(), Outcome> {
         let mut done = 0;
         while done < PAGES {
-            let offset = u64::from(done) * PAGE_SIZE as u64;
             // SAFETY: nobody refers to the mappings but by the addresses here.
-            match unsafe { uffd.take(to + offset, from + offset, PAGES - done) } {
+            match unsafe { uffd.take(nth_page(to, done), nth_page(from, done), PAGES - done) } {
                 Ok(moved) => done += moved,
                 Err(Outcome::Again) => {}
                 Err(outcome) => return Err(outcome),
