@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use abi::addr::PAGE_SIZE;
 use bifold::memory::{GuestRam, Size};
-use bifold::pager::KernelPager;
+use bifold::pager::{KernelPager, Word};
 use host_swap::{HostSwap, is_on};
 use pager_support::must_not_fail;
 use paging::policy::PolicyKind;
@@ -38,7 +38,7 @@ fn the_hosts_kernel_keeps_the_budget_on_swap_of_its_own() {
     for switch_on in areas {
         let swap = switch_on().unwrap_or_else(|error| panic!("{error}"));
         every_page_comes_back_and_a_changed_budget_holds();
-        a_program_in_a_guest_gives_the_same_answer();
+        a_program_in_a_guest_gives_the_same_answer_within_the_budget();
         drop(swap);
         assert!(!is_on(), "it was switched off again");
     }
@@ -48,7 +48,13 @@ fn every_page_comes_back_and_a_changed_budget_holds() {
     let ram = GuestRam::new(Size::mib(64)).expect("a little memory");
     let address = |page: u64| GuestAddress(page * PAGE_SIZE as u64);
     for policy in PolicyKind::ALL {
-        let pager = KernelPager::start(&ram, Size::mib(16), policy, must_not_fail);
+        // The thread here is not held: it waits for the budget itself.
+        let tell = |word| {
+            if let Word::Failed(error) = word {
+                must_not_fail(error);
+            }
+        };
+        let pager = KernelPager::start(&ram, Size::mib(16), policy, tell);
         let pager = pager.unwrap_or_else(|error| panic!("{error}"));
         let holds = |budget: Size| {
             let start = Instant::now();
@@ -75,20 +81,22 @@ fn every_page_comes_back_and_a_changed_budget_holds() {
     }
 }
 
-fn a_program_in_a_guest_gives_the_same_answer() {
+fn a_program_in_a_guest_gives_the_same_answer_within_the_budget() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report.json");
     let mut bifold = Command::new(env!("CARGO_BIN_EXE_bifold"));
-    bifold.args(["run", "--ram=48M", "--guest-page=2m", "--host-ram=12M", "--host-pager=kernel", "--stats"]);
-    bifold.arg("--json").arg(&report).args(["--", WALK, "24M", "random", "write", "2"]);
+    bifold.args(["run", "--ram=160M", "--guest-page=2m", "--host-ram=16M", "--host-pager=kernel", "--stats"]);
+    bifold.arg("--json").arg(&report).args(["--", WALK, "96M", "random", "write", "2"]);
     let output = bifold.output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let native = Command::new(WALK).args(["24M", "random", "write", "2"]).output().unwrap();
+    let native = Command::new(WALK).args(["96M", "random", "write", "2"]).output().unwrap();
     assert_eq!(output.stdout, native.stdout);
     let stats = String::from_utf8_lossy(&output.stderr);
-    assert!(stats.contains("host pager: kernel, budget 3 072 (12.0 MiB)"), "{stats}");
+    assert!(stats.contains("host pager: kernel, budget 4 096 (16.0 MiB)"), "{stats}");
     let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
     assert_eq!(report["host_pager"], "kernel");
     assert!(report["host"]["major_faults"].as_u64().unwrap() > 100, "{report:#}");
-    assert!(report["host"]["resident_peak"].as_u64().unwrap() >= Size::mib(11).pages(), "{report:#}");
+    // The kernel brings pages in faster than a thread puts them out: a guest that is not held has up to 60 MiB.
+    let peak = report["host"]["resident_peak"].as_u64().unwrap();
+    assert!((Size::mib(15).pages()..Size::mib(32).pages()).contains(&peak), "{report:#}");
 }

@@ -18,7 +18,9 @@ use crate::control::ControlError;
 use crate::devices::{FileDisk, FileError, GuestLog, InputReader, SwapDisk, TracePort};
 use crate::guest;
 use crate::memory::{Backing, GuestRam, RamError};
-use crate::pager::{self, AnyPager, KernelPager, Pager, PagerConfig, PagerError, PagerKind, ReferenceSource};
+use crate::pager::{
+    self, AnyPager, KernelPager, Pager, PagerConfig, PagerError, PagerKind, ReferenceSource, Word,
+};
 use crate::store::{Store, StoreError};
 
 /// Why a machine could not be built, or could not go on.
@@ -81,21 +83,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Builds a machine. `pager_failed` is called when the host cannot page guest RAM any more.
+    /// Builds a machine. `tell` is called with what the host's pager has to say while it runs.
     ///
     /// # Errors
     /// A part cannot be had.
-    pub fn new(
-        mut config: Config,
-        pager_failed: impl FnOnce(PagerError) + Send + 'static,
-    ) -> Result<Self, MachineError> {
+    pub fn new(mut config: Config, tell: impl Fn(Word) + Send + 'static) -> Result<Self, MachineError> {
         let ram = GuestRam::backed(config.ram, config.backing)?;
         let ours = matches!(config.guest, Guest::Program(_));
         let vm = Vm::new(&config.hypervisor, ram.clone(), !ours)?;
         let vcpu = vm.vcpu()?;
         let store = open_store(&config)?;
         // Before anything touches guest RAM: the pager must know of every page in it.
-        let pager = start_pager(&mut config, &ram, store.as_ref(), pager_failed)?;
+        let pager = start_pager(&mut config, &ram, store.as_ref(), tell)?;
         let clocks = clocks(&vcpu)?;
         let reads_tables = config.host_reference == ReferenceSource::GuestTables && pager.is_some();
         let parts = Parts { vm: &vm, ram: &ram, vcpu: &vcpu, clocks, reads_tables };
@@ -185,11 +184,11 @@ fn start_pager(
     config: &mut Config,
     ram: &GuestRam,
     store: Option<&Arc<Store>>,
-    failed: impl FnOnce(PagerError) + Send + 'static,
+    tell: impl Fn(Word) + Send + 'static,
 ) -> Result<Option<AnyPager>, PagerError> {
     let Some(budget) = config.host_ram else { return Ok(None) };
     if config.host_pager == PagerKind::Kernel {
-        return KernelPager::start(ram, budget, config.host_policy, failed).map(AnyPager::Kernel).map(Some);
+        return KernelPager::start(ram, budget, config.host_policy, tell).map(AnyPager::Kernel).map(Some);
     }
     let Some(store) = store else { return Ok(None) };
     let config = PagerConfig {
@@ -201,7 +200,7 @@ fn start_pager(
         huge: (config.backing == Some(Backing::Transparent)).then_some(config.huge_swap),
         trace: config.host_trace.take(),
     };
-    Pager::start(ram, config, failed).map(AnyPager::Uffd).map(Some)
+    Pager::start(ram, config, move |error| tell(Word::Failed(error))).map(AnyPager::Uffd).map(Some)
 }
 
 /// The time-stamp counter (Intel SDM vol. 4, IA32_TIME_STAMP_COUNTER).

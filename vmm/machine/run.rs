@@ -18,13 +18,14 @@ use vm_memory::{ByteValued, Bytes, GuestAddress};
 use super::assemble::{Machine, MachineError};
 use super::config::Config;
 use super::control::Controls;
+use super::gate::Keeper;
 use super::vcpu::{Crash, Place, place};
 use super::vcpu_thread::{Stop, VcpuThread};
 use super::vm::statistics;
 use crate::control::{Answer, ControlError, Request, Server};
 use crate::devices::Ending;
 use crate::memory::GuestRam;
-use crate::pager::{AnyPager, HostStats, PagerError};
+use crate::pager::{AnyPager, HostStats, PagerError, Word};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ pub struct Run {
 enum Event {
     Vcpu(Stop),
     Signal(i32),
-    Pager(PagerError),
+    Pager(Word),
     /// A client of the control socket asks, and waits for the answer.
     Asked(Request, Sender<Answer>),
 }
@@ -94,13 +95,13 @@ const REPEAT: Duration = Duration::from_millis(10);
 pub fn run(config: Config, progress: Option<&mut dyn FnMut(&Reading)>) -> Result<Run, MachineError> {
     let asked = config.asked;
     let (sender, events) = mpsc::channel();
-    let pager_failed = {
+    let tell = {
         let sender = sender.clone();
         // The receiver is gone only when the run is over.
-        move |error| drop(sender.send(Event::Pager(error)))
+        move |word| drop(sender.send(Event::Pager(word)))
     };
     let Machine { vcpu, buses, input, vm, pager, ram, tsc_khz, timeout, control, ours } =
-        Machine::new(config, pager_failed)?;
+        Machine::new(config, tell)?;
     let signals = watch_signals(sender.clone())?;
     let inbox = Inbox { events, _server: control.map(|path| serve(&path, sender.clone())).transpose()? };
     let vcpu = VcpuThread::start(vcpu, buses, ram.clone(), move |stop| drop(sender.send(Event::Vcpu(stop))))?;
@@ -176,7 +177,9 @@ impl Watch<'_> {
             match self.inbox.events.recv_timeout(wait) {
                 Ok(Event::Vcpu(stop)) => return Ended::ByItself(ended(stop)),
                 Ok(Event::Signal(signal)) => return Ended::FromOutside(End::Signal(signal)),
-                Ok(Event::Pager(error)) => return Ended::PagerFailed(error),
+                Ok(Event::Pager(Word::Failed(error))) => return Ended::PagerFailed(error),
+                Ok(Event::Pager(Word::Hold)) => self.controls.vcpu.hold(Keeper::Pager),
+                Ok(Event::Pager(Word::LetGo)) => self.controls.vcpu.let_go(Keeper::Pager),
                 Ok(Event::Asked(request, reply)) => {
                     // A client that is gone needs no answer.
                     let _ = reply.send(self.controls.answer(&request, || self.read()));

@@ -10,7 +10,7 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use super::board::Buses;
-use super::gate::Gate;
+use super::gate::{Gate, Keeper};
 use super::vcpu::{Breakage, Crash, Step, autopsy, handle_exit};
 use super::vm::VmError;
 use crate::control::RunState;
@@ -52,15 +52,16 @@ impl VcpuThread {
         register_signal_handler(SIGRTMIN(), interrupted)
             .map_err(|error| VmError::Call { what: "interrupt the vCPU by signal", error })?;
         let flag: *mut u8 = &raw mut vcpu.get_kvm_run().immediate_exit;
-        // SAFETY: `flag` points into the vCPU's shared mapping, which lives until the `VcpuFd` is dropped:
-        // after `join`, which consumes this reference with the struct. KVM reads the byte, only this struct writes it.
+        // SAFETY: `flag` points into the vCPU's shared mapping, which lives until the `VcpuFd` is dropped: after `join`, which
+        // consumes this reference with the struct, when the thread has given its own back. KVM reads the byte, and only by this
+        // reference is it written.
         let immediate_exit = unsafe { AtomicU8::from_ptr(flag) };
         let (outcome, gate) = (buses.outcome.clone(), Arc::new(Gate::default()));
         let of_thread = Arc::clone(&gate);
         let thread = thread::Builder::new()
             .name("vcpu".into())
             .spawn(move || {
-                ended(run(&mut vcpu, &buses, &ram, &of_thread));
+                ended(run(&mut vcpu, &buses, &ram, &of_thread, immediate_exit));
                 of_thread.leave();
                 vcpu
             })
@@ -72,20 +73,30 @@ impl VcpuThread {
     pub fn stop(&self) {
         self.outcome.end(Ending::Stopped);
         self.interrupt();
-        self.gate.open();
+        self.gate.open(Keeper::User);
+        self.gate.open(Keeper::Pager);
     }
 
     /// Takes the vCPU out of the guest until [`VcpuThread::resume`], and waits up to `limit` for that.
     pub fn pause(&self, limit: Duration) {
-        self.gate.close();
-        self.interrupt();
+        self.hold(Keeper::User);
         self.gate.wait_for_vcpu(limit);
     }
 
     /// Lets the vCPU into the guest again.
     pub fn resume(&self) {
-        self.immediate_exit.store(0, Ordering::SeqCst);
-        self.gate.open();
+        self.let_go(Keeper::User);
+    }
+
+    /// Takes the vCPU out of the guest soon, until [`VcpuThread::let_go`].
+    pub fn hold(&self, keeper: Keeper) {
+        self.gate.close(keeper);
+        self.interrupt();
+    }
+
+    /// Lets the vCPU into the guest again, for all that this keeper minds.
+    pub fn let_go(&self, keeper: Keeper) {
+        self.gate.open(keeper);
     }
 
     /// Where the vCPU is.
@@ -108,12 +119,12 @@ impl VcpuThread {
     }
 }
 
-fn run(vcpu: &mut VcpuFd, buses: &Buses, ram: &GuestRam, gate: &Gate) -> Stop {
+fn run(vcpu: &mut VcpuFd, buses: &Buses, ram: &GuestRam, gate: &Gate, immediate_exit: &AtomicU8) -> Stop {
     loop {
         let step = match vcpu.run() {
             Ok(exit) => handle_exit(exit, buses),
             Err(error) if [libc::EINTR, libc::EAGAIN].contains(&error.errno()) => {
-                gate.pass();
+                gate.pass(|| immediate_exit.store(0, Ordering::SeqCst));
                 handle_exit(VcpuExit::Intr, buses)
             }
             Err(error) => Step::Broken(Breakage::RunFailed(error)),

@@ -58,7 +58,7 @@ use desk::Desk;
 use frames::{FrameState, FrameTable, GROUP};
 use ghosts::Ghosts;
 pub use huge::HugeSwap;
-pub use kernel::{KernelError, KernelPager, SWAP_ON, check_swap};
+pub use kernel::{KernelError, KernelPager, SWAP_ON, Word, check_swap};
 use marks::Marks;
 use reclaim::{Reclaim, Spread};
 use reference::Method;

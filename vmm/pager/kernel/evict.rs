@@ -1,5 +1,8 @@
 //! The thread that keeps the budget: guesses how much is resident, looks when that is much, and evicts.
 //!
+//! A guest that brings pages in faster than they go out is held when it is over the budget, until it is well
+//! below: what direct reclaim is in the kernel.
+//!
 //! Where swap is written in the background (a file, not zram), MADV_PAGEOUT only starts that: the page leaves
 //! guest RAM and stays in memory, in the kernel's swap cache, until the kernel itself is short. So the next
 //! look, a tick later, takes victims that are there still back in and puts them out a second time: they are
@@ -14,16 +17,30 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, madvise};
 
 use super::residency::Residency;
-use super::{KernelError, Shared};
+use super::{KernelError, Shared, Word};
 use crate::memory::FrameIndex;
 
 /// How long it sleeps between two guesses: the kernel brings in a hundred pages in that time at most, or a
 /// thousand at the start.
 const PACE: Duration = Duration::from_millis(1);
+/// So many pages go out between two guesses.
+const BATCH: usize = 64;
+
+/// Whether the guest stands still.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    No,
+    /// With so many frames resident at the last look.
+    With(u32),
+    /// It did, and nothing more went out: the host's swap is full. It runs on until it is within the budget again.
+    InVain,
+}
 
 /// The thread's own state.
 pub struct Evictor<'a> {
     shared: &'a Shared,
+    tell: &'a dyn Fn(Word),
+    held: Held,
     residency: Residency,
     policy: AnyPolicy,
     /// By frame: whether it is in the policy.
@@ -37,10 +54,12 @@ pub struct Evictor<'a> {
 
 impl<'a> Evictor<'a> {
     /// Knows of no page yet.
-    pub fn new(shared: &'a Shared) -> Result<Self, KernelError> {
+    pub fn new(shared: &'a Shared, tell: &'a dyn Fn(Word)) -> Result<Self, KernelError> {
         let frames = shared.ram.frames();
         Ok(Self {
             shared,
+            tell,
+            held: Held::No,
             residency: Residency::new(&shared.ram).map_err(KernelError::Scan)?,
             policy: AnyPolicy::new(shared.policy, frames),
             known: vec![false; frames as usize],
@@ -57,17 +76,48 @@ impl<'a> Evictor<'a> {
             // As with the other pager: room is made before it is needed.
             let low = (budget / 64).max(4);
             let much = self.residency.guess().map_err(KernelError::Scan)? > budget - low;
-            if much || !self.victims.is_empty() {
+            if much || self.held != Held::No || !self.victims.is_empty() {
                 let resident = self.look()?;
-                self.evict(resident.saturating_sub(budget - 2 * low))?;
+                self.let_go(resident, resident <= budget - low);
+                self.evict(resident.saturating_sub(budget - 2 * low), budget)?;
             }
             let mut stopping = self.shared.stopping.lock();
-            if !*stopping {
+            if !*stopping && !matches!(self.held, Held::With(_)) {
                 self.shared.stop.wait_for(&mut stopping, PACE);
             }
             if *stopping {
                 return Ok(());
             }
+        }
+    }
+
+    /// Holds the guest, if it is over the budget.
+    fn hold(&mut self, budget: u32) -> Result<(), KernelError> {
+        let resident = self.residency.guess().map_err(KernelError::Scan)?;
+        if self.held == Held::No && resident > budget {
+            (self.tell)(Word::Hold);
+            self.held = Held::With(resident);
+        }
+        Ok(())
+    }
+
+    /// Lets a guest that is held go on when it is `within` the budget, or when nothing more goes out.
+    fn let_go(&mut self, resident: u32, within: bool) {
+        if let Held::With(before) = self.held {
+            if !within && resident < before {
+                self.held = Held::With(resident);
+                return;
+            }
+            (self.tell)(Word::LetGo);
+            self.held = Held::InVain;
+            if !within {
+                log::warn!(
+                    "the host's swap is full, so guest RAM stays over its budget: make the swap larger"
+                );
+            }
+        }
+        if within {
+            self.held = Held::No;
         }
     }
 
@@ -112,15 +162,20 @@ impl<'a> Evictor<'a> {
     }
 
     /// Puts `count` victims out, neighbours in one go.
-    fn evict(&mut self, count: u32) -> Result<(), KernelError> {
+    fn evict(&mut self, count: u32, budget: u32) -> Result<(), KernelError> {
         // Nothing tells which pages were used: accessed bits are the kernel's.
-        self.victims.extend((0..count).map_while(|_| self.policy.victim(&mut |_| false)).map(FrameIndex));
-        self.victims.sort_unstable();
-        for frame in &self.victims {
+        let mut victims: Vec<_> =
+            (0..count).map_while(|_| self.policy.victim(&mut |_| false)).map(FrameIndex).collect();
+        victims.sort_unstable();
+        for frame in &victims {
             self.known[frame.0 as usize] = false;
         }
-        self.each_run(&self.victims, |start, pages| advise(start, pages, Advice::LinuxPageOut))?;
-        self.shared.asked.add(self.victims.len() as u64);
+        for batch in victims.chunks(BATCH) {
+            self.hold(budget)?;
+            self.each_run(batch, |start, pages| advise(start, pages, Advice::LinuxPageOut))?;
+        }
+        self.shared.asked.add(victims.len() as u64);
+        self.victims = victims;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //!
 //! The kernel reports no fault. So a thread looks which pages are resident (`residency`): what it finds new
 //! is an arrival that the policy is told of, and when there are too many, victims go out. Between two looks
-//! guest RAM may take more than the budget; the peak says by how much.
+//! guest RAM may take more than the budget; the guest is held then, and the peak says by how much it was.
 
 mod evict;
 mod residency;
@@ -76,6 +76,17 @@ struct Shared {
     stop: Condvar,
 }
 
+/// What the pager has to say to whoever runs the guest.
+#[derive(Debug)]
+pub enum Word {
+    /// Keep the vCPU out of the guest: it is over the budget.
+    Hold,
+    /// Let it in again.
+    LetGo,
+    /// Said at most once, and last: there is no paging any more.
+    Failed(PagerError),
+}
+
 /// A running pager. Stops when dropped; what is in swap comes back by itself.
 pub struct KernelPager {
     shared: Arc<Shared>,
@@ -85,7 +96,7 @@ pub struct KernelPager {
 }
 
 impl KernelPager {
-    /// Takes charge of guest RAM. `on_failure` is called at most once, from the pager's thread.
+    /// Takes charge of guest RAM. `tell` is called from the pager's thread.
     ///
     /// # Errors
     /// The budget is too small, or the host has no swap.
@@ -93,7 +104,7 @@ impl KernelPager {
         ram: &GuestRam,
         budget: Size,
         policy: PolicyKind,
-        on_failure: impl FnOnce(PagerError) + Send + 'static,
+        tell: impl Fn(Word) + Send + 'static,
     ) -> Result<Self, PagerError> {
         let budget = frames_of(budget.min(ram.size()), ram.size(), false)?;
         check_swap()?;
@@ -118,8 +129,8 @@ impl KernelPager {
         });
         let of_thread = Arc::clone(&shared);
         let run = move || {
-            if let Err(error) = Evictor::new(&of_thread).and_then(Evictor::run) {
-                on_failure(error.into());
+            if let Err(error) = Evictor::new(&of_thread, &tell).and_then(Evictor::run) {
+                tell(Word::Failed(error.into()));
             }
         };
         let thread = Builder::new().name("host-evict".into()).spawn(run).map_err(PagerError::Thread)?;

@@ -76,11 +76,11 @@ impl Residency {
         Ok(count)
     }
 
-    /// About how many frames are resident now: the last look's, and what the process has grown by since.
+    /// About how many frames are resident now: the last look's, and what the process has grown or shrunk by since.
     pub fn guess(&self) -> io::Result<u32> {
         let (frames, process) = self.seen;
-        let grown = self.process()?.saturating_sub(process);
-        Ok(frames.saturating_add(u32::try_from(grown).unwrap_or(u32::MAX)))
+        let now = (u64::from(frames) + self.process()?).saturating_sub(process);
+        Ok(u32::try_from(now).unwrap_or(u32::MAX))
     }
 
     /// Pages that the process has resident (proc_pid_statm(5)).
