@@ -12,7 +12,7 @@ pub fn answer(uffd: &Uffd, faults: u64, sleeps: bool) {
     let mut answered = 0;
     while answered < faults {
         if sleeps {
-            uffd.wait().expect("faults");
+            uffd.wait(None).expect("faults");
         }
         for fault in uffd.read(&mut messages).expect("faults") {
             uffd.copy(fault.page, from).expect("a missing page");

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::around::{Missed, Neighbours};
 use super::aside::Aside;
+use super::awake::REST;
 use super::desk::Desk;
 use super::fill::{Filler, refused, settle, settle_whole};
 use super::frames::{FrameState, GROUP, GroupGuard, Whole, head};
@@ -20,7 +21,7 @@ use super::staging::zeros;
 use super::stats::Source;
 use super::streams::Plan;
 use super::uffd::{Fault, Message, Range};
-use super::{PagerError, Shared};
+use super::{PagerError, Shared, cpus};
 use crate::memory::FrameIndex;
 use crate::store::Origin;
 
@@ -36,12 +37,11 @@ pub fn run(shared: &Shared, desk: &Desk) {
         Ok(filler) => filler,
         Err(error) => return shared.fail(error),
     };
-    let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
     let server = Server {
         shared,
         desk,
         filler,
-        patience: Patience::new(cpus),
+        patience: Patience::new(cpus()),
         aside: Aside::new(),
         faults: VecDeque::new(),
         leads: false,
@@ -138,15 +138,28 @@ impl Server<'_> {
             self.faults.extend(self.shared.uffd.read(&mut messages)?);
             if !self.faults.is_empty() {
                 self.patience.learn(start.elapsed());
+                if self.patience.is_worth_it() {
+                    self.shared.awake.stay();
+                }
                 if patience > Duration::ZERO {
                     self.aside.answered();
                 }
                 return Ok(());
             }
             if start.elapsed() >= patience {
-                self.shared.uffd.wait()?;
+                self.sleep()?;
             }
         }
+    }
+
+    /// Waits until there are faults.
+    fn sleep(&self) -> io::Result<()> {
+        let Shared { uffd, awake, .. } = self.shared;
+        if !(awake.stays() && uffd.wait(Some(REST))?) {
+            awake.rest();
+            uffd.wait(None)?;
+        }
+        Ok(())
     }
 
     fn pass_on(&mut self) {

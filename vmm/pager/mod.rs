@@ -16,6 +16,7 @@
 mod any;
 mod around;
 mod aside;
+mod awake;
 mod departure;
 mod desk;
 mod fault;
@@ -54,6 +55,7 @@ use crate::memory::{FrameIndex, GuestRam, Size};
 use crate::store::{SEGMENT_PAGES, Store, StoreError};
 pub use any::{AnyPager, PagerKind};
 use around::Around;
+use awake::Awake;
 use desk::Desk;
 use frames::{FrameState, FrameTable, GROUP};
 use ghosts::Ghosts;
@@ -179,6 +181,7 @@ struct Shared {
     streams: Mutex<Streams>,
     groups: Mutex<Streams>,
     around: Mutex<Around>,
+    awake: Awake,
     store: Arc<Store>,
     counters: Counters,
     on_failure: Mutex<Option<OnFailure>>,
@@ -202,6 +205,11 @@ impl Shared {
             None => log::error!("{error}"),
         }
     }
+}
+
+/// How many CPUs this process may use.
+fn cpus() -> u32 {
+    thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32)
 }
 
 /// A running pager. Stops when dropped.
@@ -253,6 +261,7 @@ impl Pager {
             streams: Mutex::new(Streams::new((budget / 16).min(MOST_AHEAD))),
             groups: Mutex::new(Streams::new((budget / 16 / GROUP).clamp(1, MOST_GROUPS_AHEAD))),
             around: Mutex::new(Around::new(budget)),
+            awake: Awake::new(cpus()),
             store: config.store,
             counters: Counters::default(),
             on_failure: Mutex::new(Some(Box::new(on_failure))),

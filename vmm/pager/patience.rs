@@ -28,7 +28,12 @@ impl Patience {
 
     /// How long to look, while so many other threads of the pager are at work.
     pub fn now(&self, others: u32) -> Duration {
-        if self.mean > WORTH_IT || !self.has_cpu(others) { Duration::ZERO } else { self.mean * 3 }
+        if self.is_worth_it() && self.has_cpu(others) { self.mean * 3 } else { Duration::ZERO }
+    }
+
+    /// Whether one fault follows another soon.
+    pub fn is_worth_it(&self) -> bool {
+        self.mean <= WORTH_IT
     }
 
     /// Whether there is a CPU for a thread that answers faults, beside a vCPU and so many other threads of the pager.

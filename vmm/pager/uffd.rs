@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use abi::addr::{Hva, PAGE_SIZE};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -220,12 +220,14 @@ impl Uffd {
         Ok(self.ioctl(UFFDIO_WAKE, &mut range)?)
     }
 
-    /// Waits until there are faults, for as long as it takes.
-    pub fn wait(&self) -> io::Result<()> {
+    /// Waits until there are faults, or `limit` has passed. Returns whether there are.
+    pub fn wait(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let limit = limit
+            .map(|limit| Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() });
         let mut ready = [PollFd::new(&self.fd, PollFlags::IN)];
         loop {
-            match poll(&mut ready, None) {
-                Ok(_) => return Ok(()),
+            match poll(&mut ready, limit.as_ref()) {
+                Ok(ready) => return Ok(ready > 0),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
