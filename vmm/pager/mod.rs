@@ -258,8 +258,8 @@ impl Pager {
                 Arc::clone(&config.store),
             ),
             huge: config.huge,
-            streams: Mutex::new(Streams::new((budget / 16).min(MOST_AHEAD))),
-            groups: Mutex::new(Streams::new((budget / 16 / GROUP).clamp(1, MOST_GROUPS_AHEAD))),
+            streams: Mutex::new(Streams::new(most_ahead(budget))),
+            groups: Mutex::new(Streams::new(most_groups_ahead(budget))),
             around: Mutex::new(Around::new(budget)),
             awake: Awake::new(cpus()),
             store: config.store,
@@ -304,9 +304,11 @@ impl Pager {
     /// Too small to run in, or more than guest RAM.
     pub fn set_budget(&self, budget: Size) -> Result<(), PagerError> {
         let budget = frames_of(budget, self.shared.ram.size(), self.shared.huge.is_some())?;
-        let Shared { room, ghosts, around, staging, store, .. } = &*self.shared;
+        let Shared { room, ghosts, streams, groups, around, staging, store, .. } = &*self.shared;
         room.set_budget(budget - reserve(staging.eviction(), store));
         ghosts.set_budget(budget);
+        streams.lock().set_most(most_ahead(budget));
+        groups.lock().set_most(most_groups_ahead(budget));
         around.lock().set_lifetime(budget);
         Ok(())
     }
@@ -340,6 +342,16 @@ impl Drop for Pager {
             slot.into_iter().for_each(|slot| self.shared.store.release(slot));
         }
     }
+}
+
+/// How far ahead a stream of small pages is followed, with a budget in frames.
+fn most_ahead(budget: u32) -> u32 {
+    (budget / 16).min(MOST_AHEAD)
+}
+
+/// The same for huge pages.
+fn most_groups_ahead(budget: u32) -> u32 {
+    (budget / 16 / GROUP).clamp(1, MOST_GROUPS_AHEAD)
 }
 
 /// Frames of the budget that are set aside: for copies, and for what the store may grow by while a batch goes there.

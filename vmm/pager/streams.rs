@@ -77,6 +77,11 @@ impl Streams {
         Self { streams: [never; STREAMS], most, faults: 0 }
     }
 
+    /// From now on none is followed farther ahead than that.
+    pub const fn set_most(&mut self, most: u32) {
+        self.most = most;
+    }
+
     /// A page was asked for.
     pub fn observe(&mut self, frame: FrameIndex) -> Observed {
         self.faults += 1;
@@ -193,6 +198,9 @@ mod tests {
             assert_eq!((plan.first, plan.count, observed.used), (i64::from(fault) + 1, window, used));
             fault += window + 1;
         }
+        streams.set_most(6);
+        let plan = observe(&mut streams, fault).plan.expect("it goes on");
+        assert_eq!(plan.count, 6);
     }
 
     #[test]

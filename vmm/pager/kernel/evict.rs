@@ -1,7 +1,8 @@
 //! The thread that keeps the budget: guesses how much is resident, looks when that is much, and evicts.
 //!
 //! A guest that brings pages in faster than they go out is held when it is over the budget, until it is well
-//! below: what direct reclaim is in the kernel.
+//! below: what direct reclaim is in the kernel. When the budget is lowered below what the guest has, it goes on with what
+//! it has, and is held when it wants more.
 //!
 //! Where swap is written in the background (a file, not zram), MADV_PAGEOUT only starts that: the page leaves
 //! guest RAM and stays in memory, in the kernel's swap cache, until the kernel itself is short. So the next
@@ -9,7 +10,7 @@
 //! clean then, and go at once.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use abi::addr::{Hva, PAGE_SIZE};
 use paging::policy::{AnyPolicy, PageKey, Policy};
@@ -18,20 +19,19 @@ use rustix::mm::{Advice, madvise};
 
 use super::residency::Residency;
 use super::{KernelError, Shared, Word};
-use crate::memory::FrameIndex;
+use crate::memory::{FrameIndex, GuestRam};
 
 /// How long it sleeps between two guesses: the kernel brings in a hundred pages in that time at most, or a
 /// thousand at the start.
 const PACE: Duration = Duration::from_millis(1);
-/// So many pages go out between two guesses.
-const BATCH: usize = 64;
+/// Most pages that are put out in one go: what a page table has.
+const MOST: usize = 512;
 
 /// Whether the guest stands still.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Held {
     No,
-    /// With so many frames resident at the last look.
-    With(u32),
+    Yes,
     /// It did, and nothing more went out: the host's swap is full. It runs on until it is within the budget again.
     InVain,
 }
@@ -41,6 +41,8 @@ pub struct Evictor<'a> {
     shared: &'a Shared,
     tell: &'a dyn Fn(Word),
     held: Held,
+    /// With more frames than this the guest is held: the budget, or what it had left of a higher one at the last look.
+    ceiling: u32,
     residency: Residency,
     policy: AnyPolicy,
     /// By frame: whether it is in the policy.
@@ -60,6 +62,7 @@ impl<'a> Evictor<'a> {
             shared,
             tell,
             held: Held::No,
+            ceiling: 0,
             residency: Residency::new(&shared.ram).map_err(KernelError::Scan)?,
             policy: AnyPolicy::new(shared.policy, frames),
             known: vec![false; frames as usize],
@@ -73,16 +76,19 @@ impl<'a> Evictor<'a> {
     pub fn run(mut self) -> Result<(), KernelError> {
         loop {
             let budget = self.shared.budget.load(Ordering::Relaxed);
-            // As with the other pager: room is made before it is needed.
-            let low = (budget / 64).max(4);
-            let much = self.residency.guess().map_err(KernelError::Scan)? > budget - low;
+            self.ceiling = self.ceiling.max(budget);
+            let much = self.guess()? > budget - a_little(budget);
             if much || self.held != Held::No || !self.victims.is_empty() {
-                let resident = self.look()?;
-                self.let_go(resident, resident <= budget - low);
-                self.evict(resident.saturating_sub(budget - 2 * low), budget)?;
+                let (resident, gone) = self.look()?;
+                if gone == 0 {
+                    self.give_up();
+                }
+                self.mind(resident);
+                self.ceiling = self.ceiling.min(resident + a_little(resident)).max(budget);
+                self.evict(resident.saturating_sub(budget - 2 * a_little(budget)))?;
             }
             let mut stopping = self.shared.stopping.lock();
-            if !*stopping && !matches!(self.held, Held::With(_)) {
+            if !*stopping && self.held != Held::Yes {
                 self.shared.stop.wait_for(&mut stopping, PACE);
             }
             if *stopping {
@@ -91,39 +97,35 @@ impl<'a> Evictor<'a> {
         }
     }
 
-    /// Holds the guest, if it is over the budget.
-    fn hold(&mut self, budget: u32) -> Result<(), KernelError> {
-        let resident = self.residency.guess().map_err(KernelError::Scan)?;
-        if self.held == Held::No && resident > budget {
-            (self.tell)(Word::Hold);
-            self.held = Held::With(resident);
-        }
-        Ok(())
+    fn guess(&self) -> Result<u32, KernelError> {
+        self.residency.guess().map_err(KernelError::Scan)
     }
 
-    /// Lets a guest that is held go on when it is `within` the budget, or when nothing more goes out.
-    fn let_go(&mut self, resident: u32, within: bool) {
-        if let Held::With(before) = self.held {
-            if !within && resident < before {
-                self.held = Held::With(resident);
-                return;
+    /// Holds a guest that has too much, and lets it go when it is well below that.
+    fn mind(&mut self, resident: u32) {
+        if self.held == Held::No && resident > self.ceiling {
+            (self.tell)(Word::Hold);
+            self.held = Held::Yes;
+        } else if resident <= self.ceiling - a_little(self.ceiling) {
+            if self.held == Held::Yes {
+                (self.tell)(Word::LetGo);
             }
-            (self.tell)(Word::LetGo);
-            self.held = Held::InVain;
-            if !within {
-                log::warn!(
-                    "the host's swap is full, so guest RAM stays over its budget: make the swap larger"
-                );
-            }
-        }
-        if within {
             self.held = Held::No;
         }
     }
 
-    /// Tells the policy what came and what went, and returns how many frames are resident. The victims of the
-    /// last time are gone for good, or are resident as before.
-    fn look(&mut self) -> Result<u32, KernelError> {
+    /// Lets a guest go that is held while nothing goes out.
+    fn give_up(&mut self) {
+        if self.held == Held::Yes {
+            log::warn!("the host's swap is full, so guest RAM stays over its budget: make the swap larger");
+            (self.tell)(Word::LetGo);
+            self.held = Held::InVain;
+        }
+    }
+
+    /// Tells the policy what came and what went, and returns how many frames are resident and how many of the last
+    /// victims are gone for good; the others are resident as before.
+    fn look(&mut self) -> Result<(u32, u64), KernelError> {
         self.look += 1;
         let (now, known, policy, seen) = (self.look, &mut self.known, &mut self.policy, &mut self.seen);
         let resident = self.residency.look(|frame| {
@@ -137,8 +139,9 @@ impl<'a> Evictor<'a> {
         let resident = resident.map_err(KernelError::Scan)?;
         let victims = self.victims.len() as u64;
         self.victims.retain(|frame| seen[frame.0 as usize] != now);
-        self.shared.stayed.add(victims - self.victims.len() as u64);
-        self.shared.evicted.add(self.victims.len() as u64);
+        let gone = self.victims.len() as u64;
+        self.shared.stayed.add(victims - gone);
+        self.shared.evicted.add(gone);
         // The host's kernel evicts, too, when the whole host is short.
         for (frame, known) in
             known.iter_mut().enumerate().filter(|(frame, known)| **known && seen[*frame] != now)
@@ -146,23 +149,21 @@ impl<'a> Evictor<'a> {
             *known = false;
             policy.remove(frame as u32);
         }
-        let gone = std::mem::take(&mut self.victims);
         let mut cached = 0;
-        self.each_run(&gone, |start, pages| {
+        for (start, pages) in runs(&self.shared.ram, &std::mem::take(&mut self.victims)) {
             let here = in_memory(start, pages)?;
             cached += here;
             if here > 0 {
                 advise(start, pages, Advice::LinuxPopulateRead)?;
                 advise(start, pages, Advice::LinuxPageOut)?;
             }
-            Ok(())
-        })?;
+        }
         self.shared.peak.fetch_max(resident + cached, Ordering::Relaxed);
-        Ok(resident)
+        Ok((resident, gone))
     }
 
     /// Puts `count` victims out, neighbours in one go.
-    fn evict(&mut self, count: u32, budget: u32) -> Result<(), KernelError> {
+    fn evict(&mut self, count: u32) -> Result<(), KernelError> {
         // Nothing tells which pages were used: accessed bits are the kernel's.
         let mut victims: Vec<_> =
             (0..count).map_while(|_| self.policy.victim(&mut |_| false)).map(FrameIndex).collect();
@@ -170,31 +171,32 @@ impl<'a> Evictor<'a> {
         for frame in &victims {
             self.known[frame.0 as usize] = false;
         }
-        for batch in victims.chunks(BATCH) {
-            self.hold(budget)?;
-            self.each_run(batch, |start, pages| advise(start, pages, Advice::LinuxPageOut))?;
+        let mut minded = Instant::now();
+        for (start, pages) in runs(&self.shared.ram, &victims) {
+            if minded.elapsed() >= PACE {
+                let resident = self.guess()?;
+                self.mind(resident);
+                minded = Instant::now();
+            }
+            advise(start, pages, Advice::LinuxPageOut)?;
         }
         self.shared.asked.add(victims.len() as u64);
         self.victims = victims;
         Ok(())
     }
+}
 
-    /// Does something with each run of neighbours among `frames`, which are ascending.
-    fn each_run(
-        &self,
-        frames: &[FrameIndex],
-        mut act: impl FnMut(Hva, usize) -> Result<(), KernelError>,
-    ) -> Result<(), KernelError> {
-        let page = |frame: FrameIndex| self.shared.ram.hva(frame);
-        let next = |frame| page(frame).map(|page| page + PAGE_SIZE as u64);
-        for run in frames.chunk_by(|&one, &other| next(one) == page(other)) {
-            // The policy holds frames of guest RAM only.
-            if let Some(start) = page(run[0]) {
-                act(start, run.len())?;
-            }
-        }
-        Ok(())
-    }
+/// The runs of neighbours among `frames`, which are ascending: where each is, and how many pages it has.
+fn runs(ram: &GuestRam, frames: &[FrameIndex]) -> impl Iterator<Item = (Hva, usize)> {
+    let next = |frame| ram.hva(frame).map(|page| page + PAGE_SIZE as u64);
+    let runs = frames.chunk_by(move |&one, &other| next(one) == ram.hva(other));
+    // The policy holds frames of guest RAM only.
+    runs.flat_map(|run| run.chunks(MOST)).filter_map(|run| Some((ram.hva(run[0])?, run.len())))
+}
+
+/// So many frames below a limit is where what has to be done about it begins, or ends.
+fn a_little(frames: u32) -> u32 {
+    (frames / 64).max(4)
 }
 
 fn advise(start: Hva, pages: usize, advice: Advice) -> Result<(), KernelError> {
