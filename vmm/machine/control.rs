@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::gate::Keeper;
 use super::run::Reading;
 use super::vcpu_thread::VcpuThread;
 use crate::control::{Answer, GuestCounts, HostCounts, Request, RunState, Status};
@@ -33,7 +34,7 @@ impl Controls<'_> {
                 }
             }
             Request::Pause => self.vcpu.pause(PATIENCE),
-            Request::Resume => self.vcpu.resume(),
+            Request::Resume => self.vcpu.let_go(Keeper::User),
         }
         let state = if *request == Request::Stop { RunState::Stopping } else { self.vcpu.state() };
         Answer::Status(Box::new(self.status(state, read())))

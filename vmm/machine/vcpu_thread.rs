@@ -73,19 +73,14 @@ impl VcpuThread {
     pub fn stop(&self) {
         self.outcome.end(Ending::Stopped);
         self.interrupt();
-        self.gate.open(Keeper::User);
-        self.gate.open(Keeper::Pager);
+        self.let_go(Keeper::User);
+        self.let_go(Keeper::Pager);
     }
 
-    /// Takes the vCPU out of the guest until [`VcpuThread::resume`], and waits up to `limit` for that.
+    /// Takes the vCPU out of the guest for the user, until [`VcpuThread::let_go`], and waits up to `limit` for that.
     pub fn pause(&self, limit: Duration) {
         self.hold(Keeper::User);
         self.gate.wait_for_vcpu(limit);
-    }
-
-    /// Lets the vCPU into the guest again.
-    pub fn resume(&self) {
-        self.let_go(Keeper::User);
     }
 
     /// Takes the vCPU out of the guest soon, until [`VcpuThread::let_go`].

@@ -148,7 +148,7 @@ impl Staging {
                     uffd.protect(Range::page(page), false)?;
                     return Err(outcome);
                 }
-                self.advise(Range { start: page, bytes: PAGE_SIZE as u64 }, Advice::LinuxDontNeed)?;
+                self.discard(page, 1)?;
                 Ok(1)
             }
         }
@@ -180,13 +180,12 @@ impl Staging {
 
     /// Frees the pages of `count` berths from `first` on. None of them is in use.
     pub fn clear(&self, first: Berth, count: u32) -> io::Result<()> {
-        let bytes = u64::from(count) * PAGE_SIZE as u64;
-        self.advise(Range { start: self.at(first), bytes }, Advice::LinuxDontNeed)
+        self.discard(self.at(first), count)
     }
 
-    /// Frees whatever the kernel has for `pages` pages of guest RAM, none of which is there.
+    /// Frees whatever the kernel has for `pages` pages, of guest RAM or of berths, that nobody needs there any more.
     pub fn discard(&self, start: Hva, pages: u32) -> io::Result<()> {
-        self.advise(Range { start, bytes: u64::from(pages) * PAGE_SIZE as u64 }, Advice::LinuxDontNeed)
+        self.advise(Range::pages(start, pages), Advice::LinuxDontNeed)
     }
 
     /// The page in a berth.

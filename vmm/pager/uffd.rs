@@ -78,9 +78,14 @@ pub struct Range {
 }
 
 impl Range {
-    /// One page.
-    pub const fn page(start: Hva) -> Self {
-        Self { start, bytes: PAGE_SIZE as u64 }
+    /// The page at an address.
+    pub const fn page(page: Hva) -> Self {
+        Self::pages(page, 1)
+    }
+
+    /// So many pages from an address on.
+    pub const fn pages(start: Hva, pages: u32) -> Self {
+        Self { start, bytes: pages as u64 * PAGE_SIZE as u64 }
     }
 }
 
@@ -190,7 +195,7 @@ impl Uffd {
         if moved == 0 {
             return Err(Outcome::Present);
         }
-        self.wake(Range { start: to, bytes: u64::from(moved) * PAGE_SIZE as u64 })?;
+        self.wake(Range::pages(to, moved))?;
         Ok(moved)
     }
 
@@ -442,7 +447,7 @@ mod tests {
         let bytes = PAGES as usize * PAGE_SIZE;
         let [one, other] = [(); 2].map(|()| Mapping::new(bytes).expect("memory"));
         for mapping in [&one, &other] {
-            uffd.register(Range { start: mapping.start(), bytes: bytes as u64 }, true).expect("anonymous");
+            uffd.register(Range::pages(mapping.start(), PAGES), true).expect("anonymous");
         }
         let content: Vec<u8> = (0..PAGES as u8).flat_map(|page| [page + 1; PAGE_SIZE]).collect();
         let source = Mapping::new(bytes).expect("memory");
@@ -455,7 +460,7 @@ mod tests {
         let moved = thread::scope(|scope| {
             // Changes the entries of the pages, wherever they are.
             scope.spawn(|| {
-                let ranges = [&one, &other].map(|to| Range { start: to.start(), bytes: bytes as u64 });
+                let ranges = [&one, &other].map(|to| Range::pages(to.start(), PAGES));
                 while !done.load(Ordering::Relaxed) {
                     for (range, on) in [(0, true), (1, true), (0, false), (1, false)] {
                         uffd.protect(ranges[range], on).expect("registered for that");
