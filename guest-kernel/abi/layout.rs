@@ -35,6 +35,8 @@ pub const TRACE: Gpa = Gpa(0x8_0000);
 pub const ROOTS: Gpa = Gpa(0x9_0000);
 /// The kernel image is loaded at or above this address.
 pub const KERNEL: Gpa = Gpa(0x10_0000);
+/// Bytes after our kernel's image for its page tables: some ten pages, and one more for each GiB of RAM.
+pub const KERNEL_TABLES: u64 = 64 << 10;
 /// Where the first range of RAM ends at the latest.
 pub const LOW_RAM_END: Gpa = Gpa(0xc000_0000);
 /// The first virtio-mmio window; each is a page.

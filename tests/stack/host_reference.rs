@@ -1,5 +1,13 @@
 //! How the host finds its victims, with a guest that runs: each policy with each reference source, and the host's trace.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+
+use abi::addr::PAGE_SIZE;
+use abi::layout::KERNEL;
+use bifold::guest;
+use bifold::measure::trace::TraceReader;
 use serde_json::Value;
 
 use crate::support::command::{bifold, run};
@@ -77,6 +85,22 @@ fn the_hosts_faults_are_recorded_and_replayed_with_the_distance_to_opt() {
     // frames: so the replay has somewhat fewer faults.
     assert!((live / 2..=live).contains(&faults("fifo")), "live {live}, replayed {}", faults("fifo"));
     assert!(faults("opt") < faults("fifo"), "{table}");
+}
+
+#[test]
+fn the_guests_kernel_stays_in_and_what_the_program_has_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("host.trace");
+    let options = ["--ram=16M", "--host-ram=6M", "--store=memory", "--host-trace", trace.to_str().unwrap()];
+    let (ended, _) = run_with_report(&options, &[WALK, "10M", "seq", "write", "3"]);
+    assert!(ended.out.ends_with("all right\n"), "{}", ended.out);
+    let mut faults = BTreeMap::<u64, u32>::new();
+    for event in TraceReader::new(BufReader::new(File::open(&trace).unwrap())).unwrap() {
+        *faults.entry(event.unwrap().page.number).or_default() += 1;
+    }
+    let kernel = KERNEL.frame().0..KERNEL.frame().0 + (guest::KERNEL.len() / 2 / PAGE_SIZE) as u64;
+    assert!(faults.range(kernel.clone()).all(|(_, &times)| times == 1), "{:?}", faults.range(kernel));
+    assert!(faults.values().any(|&times| times > 1), "something else comes back");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use abi::boot::{Device, DeviceKind, option};
+use abi::addr::{Gpa, PAGE_SIZE};
+use abi::boot::{Device, DeviceKind, RamRange, option};
+use abi::layout::{KERNEL, KERNEL_TABLES};
 use kvm_bindings::{Msrs, kvm_msr_entry};
 use kvm_ioctls::VcpuFd;
 use thiserror::Error;
@@ -97,7 +99,7 @@ impl Machine {
         let pager = start_pager(&mut config, &ram, store.as_ref(), tell)?;
         let clocks = clocks(&vcpu)?;
         let reads_tables = config.host_reference == ReferenceSource::GuestTables && pager.is_some();
-        let parts = Parts { vm: &vm, ram: &ram, vcpu: &vcpu, clocks, reads_tables };
+        let parts = Parts { vm: &vm, ram: &ram, vcpu: &vcpu, pager: pager.as_ref(), clocks, reads_tables };
         let (buses, input) = match config.guest {
             Guest::Kernel(image) => (parts.kernel_alone(&image)?, None),
             Guest::Program(program) => parts.program(*program, store)?,
@@ -112,6 +114,7 @@ struct Parts<'a> {
     vm: &'a Vm,
     ram: &'a GuestRam,
     vcpu: &'a VcpuFd,
+    pager: Option<&'a AnyPager>,
     clocks: Clocks,
     /// The host reads the guest's page tables.
     reads_tables: bool,
@@ -148,20 +151,24 @@ impl Parts<'_> {
         let (buses, devices) = board.finish();
         start.options.extend(paging.options());
         start.options.push(format!("{}={}", option::LOG, log::max_level().as_str().to_lowercase()));
-        self.enter(guest::KERNEL, &start, &devices)?;
+        let end = self.enter(guest::KERNEL, &start, &devices)?;
+        if let Some(pager) = self.pager {
+            let bytes = (end.0 - KERNEL.0).next_multiple_of(PAGE_SIZE as u64) + KERNEL_TABLES;
+            pager.wire(RamRange { start: KERNEL, bytes });
+        }
         Ok((buses, Some(input)))
     }
 
-    /// Loads a kernel and puts the vCPU at its entry.
-    fn enter(&self, image: &[u8], start: &Start, devices: &[Device]) -> Result<(), MachineError> {
-        let entry = boot::load_kernel(self.ram, image)?;
+    /// Loads a kernel, puts the vCPU at its entry, and returns where the kernel ends.
+    fn enter(&self, image: &[u8], start: &Start, devices: &[Device]) -> Result<Gpa, MachineError> {
+        let (entry, end) = boot::load_kernel(self.ram, image)?;
         boot::write_tables(self.ram)?;
         boot::write_boot_info(self.ram, start, devices, self.vm.cpuid(), self.clocks)?;
         let mut sregs = self.vcpu.get_sregs().during("give the system registers")?;
         boot::set_entry_mode(&mut sregs);
         self.vcpu.set_sregs(&sregs).during("take the system registers")?;
         self.vcpu.set_regs(&boot::entry_registers(entry)).during("take the registers")?;
-        Ok(())
+        Ok(end)
     }
 }
 

@@ -66,15 +66,15 @@ pub struct Clocks {
     pub unix_ns: u64,
 }
 
-/// Loads a kernel at the physical addresses that it names and returns its entry point.
+/// Loads a kernel at the physical addresses that it names, and returns its entry point and where it ends.
 ///
 /// # Errors
 /// It is no kernel, or does not fit.
-pub fn load_kernel(ram: &GuestRam, image: &[u8]) -> Result<Gpa, BootError> {
+pub fn load_kernel(ram: &GuestRam, image: &[u8]) -> Result<(Gpa, Gpa), BootError> {
     let low = ram.regions().first().map_or(0, |region| region.range.bytes);
     check_kernel(image, low)?;
     let loaded = Elf::load(ram.memory(), None, &mut Cursor::new(image), None).map_err(BootError::Load)?;
-    Ok(Gpa(loaded.kernel_load.0))
+    Ok((Gpa(loaded.kernel_load.0), Gpa(loaded.kernel_end)))
 }
 
 const PRESENT_WRITABLE: u64 = 0b11;

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use abi::boot::RamRange;
+
 use super::kernel::KernelPager;
 use super::{HostStats, Pager, PagerError};
 use crate::memory::Size;
@@ -54,6 +56,13 @@ impl AnyPager {
         match self {
             Self::Uffd(pager) => pager.stats(),
             Self::Kernel(pager) => pager.stats(),
+        }
+    }
+
+    /// Keeps these pages of guest RAM in, where victims are ours to choose and the budget has room for them.
+    pub fn wire(&self, pages: RamRange) {
+        if let Self::Uffd(pager) = self {
+            pager.wire(pages);
         }
     }
 

@@ -40,12 +40,14 @@ mod stats;
 mod streams;
 mod trace;
 pub mod uffd;
+mod wired;
 
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use abi::addr::Hva;
+use abi::addr::{Hva, PAGE_SIZE};
+use abi::boot::RamRange;
 use paging::policy::PolicyKind;
 use parking_lot::Mutex;
 use rustix::mm::{Advice, madvise};
@@ -246,7 +248,7 @@ impl Pager {
             ram: ram.clone(),
             uffd,
             frames: FrameTable::new(ram.frames()),
-            residents: Mutex::new(Residents::new(config.policy, ram.frames())),
+            residents: Mutex::new(Residents::new(config.policy, ram.frames(), budget)),
             reference: config.reference,
             marks: Marks::new(ram.frames()),
             ghosts: Ghosts::new(budget),
@@ -304,13 +306,25 @@ impl Pager {
     /// Too small to run in, or more than guest RAM.
     pub fn set_budget(&self, budget: Size) -> Result<(), PagerError> {
         let budget = frames_of(budget, self.shared.ram.size(), self.shared.huge.is_some())?;
-        let Shared { room, ghosts, streams, groups, around, staging, store, .. } = &*self.shared;
+        let Shared { room, residents, ghosts, streams, groups, around, staging, store, .. } = &*self.shared;
         room.set_budget(budget - reserve(staging.eviction(), store));
+        residents.lock().set_budget(budget);
         ghosts.set_budget(budget);
         streams.lock().set_most(most_ahead(budget));
         groups.lock().set_most(most_groups_ahead(budget));
         around.lock().set_lifetime(budget);
         Ok(())
+    }
+
+    /// Keeps these pages in guest RAM once they are there, while they take no more than an eighth of the budget. They are the
+    /// kernel's that the guest cannot go on without.
+    pub fn wire(&self, pages: RamRange) {
+        let Shared { ram, residents, huge, .. } = &*self.shared;
+        let Some(FrameIndex(first)) = ram.index_of(pages.start) else { return };
+        let last = first + (pages.bytes / PAGE_SIZE as u64) as u32;
+        // Huge pages stay whole.
+        let unit = if huge.is_some() { GROUP } else { 1 };
+        residents.lock().wire(first / unit * unit..last.next_multiple_of(unit));
     }
 
     /// Ends it, releases its slots, and returns what it did. Everyone who uses guest RAM must have stopped: pages

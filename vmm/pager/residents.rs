@@ -4,11 +4,16 @@
 //! gets a *cell*, the lowest that is free, and the policy goes by cells instead of frames. There are as many cells as frames, since the
 //! budget may grow to that, but no table is written before its cell is used: together they take what the most pages that were in at a time
 //! need. Nobody looks for the cell of a frame, because pages leave as victims only.
+//!
+//! A victim that is wired stays, and leaves the policy without being evicted (`wired`).
+
+use std::ops::Range;
 
 use paging::policy::{AnyPolicy, PageKey, Pages, Policy, PolicyKind};
 
 use super::marks::Marks;
 use super::packed::Packed;
+use super::wired::Wired;
 use crate::memory::FrameIndex;
 
 /// The pages, by cell.
@@ -21,6 +26,7 @@ pub struct Residents {
     free: Option<u32>,
     /// From here on no cell was ever used.
     used: u32,
+    wired: Wired,
 }
 
 /// What the policy asks of a cell, as the marks know it of a frame.
@@ -40,10 +46,20 @@ impl Pages for ByCell<'_> {
 }
 
 impl Residents {
-    /// None yet, of guest RAM of so many frames.
-    pub fn new(policy: PolicyKind, frames: u32) -> Self {
+    /// None yet, of guest RAM of so many frames, with a budget of so many.
+    pub fn new(policy: PolicyKind, frames: u32, budget: u32) -> Self {
         let policy = AnyPolicy::new(policy, frames);
-        Self { policy, frames: Packed::new(frames, frames), free: None, used: 0 }
+        Self { policy, frames: Packed::new(frames, frames), free: None, used: 0, wired: Wired::new(budget) }
+    }
+
+    /// From now on these frames are wired.
+    pub const fn wire(&mut self, frames: Range<u32>) {
+        self.wired.set(frames);
+    }
+
+    /// The budget is another one.
+    pub fn set_budget(&mut self, budget: u32) {
+        self.wired.set_budget(budget).into_iter().for_each(|frame| self.insert(frame));
     }
 
     /// From now on the frame's page may be evicted. It is not among the residents yet.
@@ -65,6 +81,15 @@ impl Residents {
 
     /// Chooses a victim and takes it out; `None` when there is none.
     pub fn victim(&mut self, marks: &Marks) -> Option<FrameIndex> {
+        loop {
+            let victim = self.choose(marks)?;
+            if !self.wired.keeps(victim) {
+                return Some(victim);
+            }
+        }
+    }
+
+    fn choose(&mut self, marks: &Marks) -> Option<FrameIndex> {
         let cell = self.policy.victim(&mut ByCell { frames: &self.frames, marks })?;
         let frame = self.frames.get(cell);
         self.frames.set(cell, self.free.unwrap_or(cell));
@@ -84,7 +109,7 @@ impl Residents {
 
     /// What the tables take.
     pub const fn bytes(&self) -> usize {
-        self.policy.bytes(self.used) + self.frames.bytes(self.used)
+        self.policy.bytes(self.used) + self.frames.bytes(self.used) + self.wired.bytes()
     }
 }
 
@@ -121,7 +146,7 @@ mod tests {
             steps in prop::collection::vec(step(), 0..300),
         ) {
             for kind in PolicyKind::ALL {
-                let (mut residents, marks) = (Residents::new(kind, FRAMES), Marks::new(FRAMES));
+                let (mut residents, marks) = (Residents::new(kind, FRAMES, FRAMES), Marks::new(FRAMES));
                 let (mut held, mut most) = (BTreeSet::new(), 0);
                 for step in &steps {
                     match *step {
@@ -145,6 +170,31 @@ mod tests {
                 }
                 prop_assert!(held.is_empty(), "{}: {:?} never left", kind, held);
             }
+        }
+    }
+
+    #[test]
+    fn a_wired_page_stays_and_comes_back_to_the_policy_when_the_budget_is_too_small_for_it() {
+        const WIRED: Range<u32> = 10..13;
+        for kind in PolicyKind::ALL {
+            let (mut residents, marks) = (Residents::new(kind, FRAMES, 24), Marks::new(FRAMES));
+            residents.wire(WIRED);
+            for frame in (0..FRAMES).map(FrameIndex) {
+                marks.arrive(frame, false, false);
+                residents.insert(frame);
+            }
+            let victims = |residents: &mut Residents| -> BTreeSet<u32> {
+                std::iter::from_fn(|| residents.victim(&marks)).map(|frame| frame.0).collect()
+            };
+            assert_eq!(
+                victims(&mut residents),
+                (0..FRAMES).filter(|frame| !WIRED.contains(frame)).collect(),
+                "{kind}"
+            );
+            residents.set_budget(24);
+            assert!(victims(&mut residents).is_empty(), "{kind}: there is room for three");
+            residents.set_budget(23);
+            assert_eq!(victims(&mut residents), WIRED.collect(), "{kind}");
         }
     }
 }
