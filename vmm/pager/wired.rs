@@ -16,7 +16,7 @@ use crate::memory::FrameIndex;
 const PART: u32 = 8;
 
 /// Which pages are wired, and which of them were kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Wired {
     frames: Range<u32>,
     budget: u32,
