@@ -9,13 +9,17 @@ use io_uring::{IoUring, opcode, types};
 use libc::iovec;
 use rustix::io::Errno;
 
+use super::PageBytes;
 use super::faults::Request;
-use super::file::{BlockFile, TRIES, offset};
+use super::file::{BlockFile, TRIES, buffer_of, offset};
 
 /// Most requests that are with the kernel at once.
 const DEPTH: usize = 32;
 /// Most pages in one request (the kernel's IOV_MAX is 1024).
 const MAX_RUN: usize = 256;
+/// Most blocks between two that are wanted which are read along: a request costs what four to eight more pages in the one before
+/// do (docs/store.md).
+const MAX_GAP: usize = 4;
 
 /// Requests that are under way.
 pub(super) struct Queue {
@@ -129,11 +133,13 @@ impl Drop for Queue {
     }
 }
 
-/// Pages to read or to write, neighbours in one request.
+/// Pages to read or to write, neighbours in one request; to read, near ones too.
 pub(super) struct Batch {
     request: Request,
     buffers: Vec<iovec>,
     runs: Vec<Run>,
+    /// Where blocks go that are read along. Nobody reads it.
+    waste: Box<PageBytes>,
 }
 
 /// A request: the buffers of its pages that are still to go.
@@ -155,8 +161,8 @@ enum State {
 }
 
 impl Batch {
-    pub(super) const fn new(request: Request) -> Self {
-        Self { request, buffers: Vec::new(), runs: Vec::new() }
+    pub(super) fn new(request: Request) -> Self {
+        Self { request, buffers: Vec::new(), runs: Vec::new(), waste: Box::new(PageBytes::zeroed()) }
     }
 
     pub(super) fn clear(&mut self) {
@@ -166,17 +172,25 @@ impl Batch {
 
     /// Adds a block and its buffer, and returns the number of its run.
     pub(super) fn push(&mut self, block: u32, buffer: iovec) -> usize {
-        let at = self.buffers.len();
-        self.buffers.push(buffer);
-        match self.runs.last_mut() {
-            Some(run)
-                if run.block as usize + at - run.start == block as usize && at - run.start < MAX_RUN =>
-            {
-                run.end = at + 1;
-            }
-            _ => self.runs.push(Run { block, start: at, end: at + 1, tries: 0, state: State::Waiting }),
+        let gap = self.gap_before(block);
+        if let (Some(run), Some(gap)) = (self.runs.last_mut(), gap) {
+            run.end += gap + 1;
+            self.buffers.extend(std::iter::repeat_n(buffer_of(&mut self.waste), gap));
+        } else {
+            let start = self.buffers.len();
+            self.runs.push(Run { block, start, end: start + 1, tries: 0, state: State::Waiting });
         }
+        self.buffers.push(buffer);
         self.runs.len() - 1
+    }
+
+    /// How many blocks are between the last run and this one, if they can be of one request.
+    fn gap_before(&self, block: u32) -> Option<usize> {
+        let run = self.runs.last()?;
+        let pages = run.end - run.start;
+        let gap = (block as usize).checked_sub(run.block as usize + pages)?;
+        let most = if self.request == Request::Read { MAX_GAP } else { 0 };
+        (gap <= most && pages + gap < MAX_RUN).then_some(gap)
     }
 
     /// How many requests that makes.
