@@ -138,8 +138,8 @@ pub(super) struct Batch {
     request: Request,
     buffers: Vec<iovec>,
     runs: Vec<Run>,
-    /// Where blocks go that are read along. Nobody reads it.
-    waste: Box<PageBytes>,
+    /// Where blocks go that are read along, if there are any. Requests may fill it at the same time: nobody reads it.
+    waste: Option<Box<PageBytes>>,
 }
 
 /// A request: the buffers of its pages that are still to go.
@@ -161,8 +161,8 @@ enum State {
 }
 
 impl Batch {
-    pub(super) fn new(request: Request) -> Self {
-        Self { request, buffers: Vec::new(), runs: Vec::new(), waste: Box::new(PageBytes::zeroed()) }
+    pub(super) const fn new(request: Request) -> Self {
+        Self { request, buffers: Vec::new(), runs: Vec::new(), waste: None }
     }
 
     pub(super) fn clear(&mut self) {
@@ -175,7 +175,10 @@ impl Batch {
         let gap = self.gap_before(block);
         if let (Some(run), Some(gap)) = (self.runs.last_mut(), gap) {
             run.end += gap + 1;
-            self.buffers.extend(std::iter::repeat_n(buffer_of(&mut self.waste), gap));
+            if gap > 0 {
+                let waste = self.waste.get_or_insert_with(|| Box::new(PageBytes::zeroed()));
+                self.buffers.extend(std::iter::repeat_n(buffer_of(waste), gap));
+            }
         } else {
             let start = self.buffers.len();
             self.runs.push(Run { block, start, end: start + 1, tries: 0, state: State::Waiting });
